@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "metrics": _ABOVE_CORE,
     "perturb": _ABOVE_CORE,
     "measuring": _PARTS,
+    "compat": _PARTS | {"measuring"},
     "training": _PARTS | {"measuring"},
     "study": _PARTS | {"measuring", "training"},
     "report": {"core", "records", "metrics"},
-    "cli": _PARTS | {"measuring", "training", "study", "report"},
+    "cli": _PARTS | {"measuring", "compat", "training", "study", "report"},
 }
 MAY_NOT_USE = {
     "core": {"torchvision", "timm", "polars"},

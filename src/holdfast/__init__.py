@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from holdfast.data import open_dataset as load_data
     from holdfast.measuring import Results, measure
     from holdfast.models import Classifier, load_model
+    from holdfast.perturb.attacks.craft import attack, craft
     from holdfast.perturb.corrupt import corrupt
     from holdfast.records import Store
 
@@ -20,7 +21,9 @@ __all__ = [
     "Classifier",
     "Results",
     "Store",
+    "attack",
     "corrupt",
+    "craft",
     "load_data",
     "load_model",
     "measure",
@@ -31,7 +34,9 @@ _WHERE = {
     "Classifier": ("holdfast.models", "Classifier"),
     "Results": ("holdfast.measuring.api", "Results"),
     "Store": ("holdfast.records", "Store"),
+    "attack": ("holdfast.perturb.attacks.craft", "attack"),
     "corrupt": ("holdfast.perturb.corrupt", "corrupt"),
+    "craft": ("holdfast.perturb.attacks.craft", "craft"),
     "load_data": ("holdfast.data", "open_dataset"),
     "load_model": ("holdfast.models", "load_model"),
     "measure": ("holdfast.measuring.api", "measure"),

@@ -201,6 +201,63 @@ def test_neighbors_in_a_sample_are_uncorrelated():
     assert abs(torch.corrcoef(pairs)[0, 1].item()) < 5 / math.sqrt(200_000)
 
 
+def test_the_streams_of_two_counters_share_no_word():
+    keys = _keys(20)
+
+    streams = [keys.at(torch.full((20,), count)).bits(50) for count in range(20)]
+
+    assert 20 * 20 * 50 == len(torch.stack(streams).unique())
+
+
+def test_a_counter_leads_to_neither_the_own_nor_a_named_stream():
+    keys = _keys(20)
+    others = torch.cat([keys.words, *(keys.stream(name).words for name in ("", "0", "test"))])
+
+    numbered = torch.cat([keys.at(torch.full((20,), count)).words for count in range(50)])
+
+    assert not torch.isin(numbered, others).any()
+
+
+def test_counters_one_after_the_other_are_told_from_the_other_order():
+    keys, (one, two) = _keys(3), (torch.full((3,), 1), torch.full((3,), 2))
+
+    assert not torch.isin(keys.at(one).at(two).words, keys.at(two).at(one).words).any()
+
+
+def test_each_sample_has_its_own_counter():
+    keys, counters = _keys(4), torch.tensor([3, 0, -1, 2**40])
+
+    together = keys.at(counters)
+
+    alone = [keys.take(torch.tensor([i])).at(counters[i : i + 1]).words for i in range(4)]
+    assert torch.equal(torch.cat(alone), together.words)
+
+
+def test_counters_of_other_whole_types_lead_to_the_same_stream():
+    keys, counters = _keys(3), torch.tensor([0, 1, 2])
+
+    assert torch.equal(keys.at(counters).words, keys.at(counters.to(torch.int32)).words)
+
+
+def test_counters_leave_the_keys_as_they_are():
+    keys, counters = _keys(3), torch.tensor([0, 1, 2])
+    before = keys.words.clone(), counters.clone()
+
+    keys.at(counters)
+
+    assert torch.equal(before[0], keys.words) and torch.equal(before[1], counters)
+
+
+def test_numbers_of_neighboring_counters_are_uncorrelated():
+    counters = torch.arange(20_000)
+    keys = Keys(_keys().words.expand(20_001))
+
+    numbers = keys.at(torch.arange(20_001)).uniform(1)[:, 0]
+
+    assert RARE < stats.pearsonr(numbers[counters], numbers[counters + 1]).pvalue
+    assert RARE < stats.kstest(numbers, "uniform").pvalue
+
+
 def test_moving_to_a_device_keeps_the_words():
     keys = _keys(3)
 

@@ -4,7 +4,15 @@ from fractions import Fraction
 import pytest
 
 from holdfast.core.errors import BadValueError, UnknownNameError
-from holdfast.core.specs import build, canonical, format_spec, parse_spec, split_specs
+from holdfast.core.specs import (
+    build,
+    canonical,
+    format_spec,
+    parse_spec,
+    split_specs,
+    split_sum,
+)
+from holdfast.perturb.corruptions import CORRUPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,8 @@ def test_a_spec_is_read(text, name, arguments):
         "fog(severity=1/0)",
         "fog; snow",
         "3",
-        "fog(severity=[1])",
+        "fog(severity=[])",
+        "fog(severity=[[1]])",
         "(" * 500,
     ],
 )
@@ -84,3 +93,27 @@ def test_an_unknown_parameter_names_the_nearest():
 
 def test_specs_are_split_at_outer_commas():
     assert ["a(b=1, c=2)", "d"] == split_specs("a(b=1, c=2), d,")
+
+
+def test_lists_are_tuples_and_written_in_brackets():
+    spec = parse_spec("pgd(eps=[2/255,4/255], norm=linf)")
+
+    assert (Fraction(2, 255), Fraction(4, 255)) == dict(spec.arguments)["eps"]
+    assert "pgd(eps=[2/255, 4/255], norm=linf)" == str(spec)
+
+
+def test_a_list_where_one_value_belongs_is_refused():
+    with pytest.raises(BadValueError, match=r"severity must be a whole number, got \[1, 2\]"):
+        build("corruption", "fog", CORRUPTIONS["fog"], {"severity": (1, 2)})
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [("5/255", "5/255"), ("1/51", "5/255"), ("1/5", "1/5"), ("17/255", "17/255"), ("1/7", "1/7")],
+)
+def test_small_numbers_of_255ths_are_written_as_such(text, canonical):
+    assert f"pgd(eps={canonical})" == str(parse_spec(f"pgd(eps={text})"))
+
+
+def test_a_sum_is_split_outside_parentheses():
+    assert ["pgd(a=1)", "square"] == split_sum("pgd(a=1) + square")

@@ -81,6 +81,7 @@ def add_run(
     *,
     metrics: dict | None = None,
     broken: int = 0,
+    pictures: pl.DataFrame | None = None,
     **changes: object,
 ) -> str:
     """Write one run; `metrics` stands in for what `samples` give, `changes` go into its rows."""
@@ -95,7 +96,8 @@ def add_run(
     }
     key |= {name: changes[name] for name in key.keys() & changes.keys()}
     run = run_id(RunSpec(source_digest=str(changes.get("data", "")), **key))
-    arguments = dict(parse_spec(condition).arguments)
+    attacked = changes.get("family") == "attack"
+    arguments = {} if attacked else dict(parse_spec(condition).arguments)
     common = {
         "run_id": run,
         "status": "ok",
@@ -127,7 +129,7 @@ def add_run(
         schema=BROKEN_COLUMNS,
     )
     with store.building(run) as builder:
-        builder.finish(rows, samples, lost)
+        builder.finish(rows, samples, lost, pictures)
     return run
 
 

@@ -86,3 +86,30 @@ def test_a_long_name_keeps_both_ends():
     name = numbers.shortened("timm:vit_base_patch16_224.augreg_in21k", 21)
 
     assert (21, "timm:vit_b", "eg_in21k") == (len(name), name[:10], name[-8:])
+
+
+@pytest.mark.parametrize(
+    ("value", "norm", "text"),
+    [
+        (8 / 255, "linf", "8/255"),
+        (0.03, "linf", "0.03"),
+        (0.2, "l2", "0.2"),
+        (128 / 255, "l2", "128/255"),
+        (12.0, "l1", "12"),
+    ],
+)
+def test_a_radius_is_written_in_the_unit_of_its_norm(value, norm, text):
+    assert text == numbers.radius(value, norm)
+
+
+@pytest.mark.parametrize(
+    ("value", "norm", "text"),
+    [
+        (1.0, "linf", "255.0/255"),
+        (0.3 / 255, "linf", "0.30/255"),
+        (0.12345, "l2", "0.123"),
+        (math.nan, "linf", "no data"),
+    ],
+)
+def test_a_size_is_written_in_the_unit_of_its_norm(value, norm, text):
+    assert text == numbers.size(value, norm)

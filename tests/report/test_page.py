@@ -265,12 +265,14 @@ def test_models_on_other_images_are_not_compared(tmp_path):
     assert "digits, test split, view model" in text and "Of two models" not in text
 
 
-def test_other_conditions_get_a_table_with_their_radius(tmp_path):
+def test_an_attack_is_shown_with_its_radius(tmp_path):
     store = make_store(tmp_path / "store", models=("a",), conditions=("clean",))
     attack = "pgd(norm=linf, eps=8/255, steps=40)"
-    add_run(store, "a", attack, samples_of(0, attack, 50), eps=8 / 255, norm="linf", steps=40)
+    add_run(
+        store, "a", attack, samples_of(0, "clean", 50), eps=8 / 255, norm="linf", family="attack"
+    )
 
-    assert "8/255<small>linf</small>" in visible(built(store, tmp_path))
+    assert "PGD-40 Linf 8/255" in visible(built(store, tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """The demo trains no network twice, from the same first weights, and measures the test split."""
 
+from collections import Counter
+
 import torch
 
 from holdfast.measuring import Options
@@ -8,11 +10,12 @@ from holdfast.study.demo import ENTRIES, Entry, Trainee, training_images
 from holdfast.training import Recipe
 
 
-def test_the_three_networks_differ_in_their_recipes_alone():
-    assert 3 == len({entry.name for entry in ENTRIES})
-    assert 3 == len({entry.recipe.digest for entry in ENTRIES})
-    assert [(0, 0, 0), (0.3, 10, 0), (0, 0, 0.4)] == [
-        (entry.recipe.mixup, entry.recipe.rotation, entry.recipe.noise) for entry in ENTRIES
+def test_the_four_networks_differ_in_their_recipes_alone():
+    assert 4 == len({entry.name for entry in ENTRIES})
+    assert 4 == len({entry.recipe.digest for entry in ENTRIES})
+    assert [(0, 0, 0, 0), (0.3, 10, 0, 0), (0, 0, 0.4, 0), (0, 0, 0, 0.15)] == [
+        (recipe.mixup, recipe.rotation, recipe.noise, recipe.adversarial_eps)
+        for recipe in (entry.recipe for entry in ENTRIES)
     ]
 
 
@@ -42,5 +45,10 @@ def test_another_recipe_is_another_checkpoint(tmp_path):
     assert 2 == len(paths)
 
 
-def test_the_conditions_are_clean_the_sweep_and_the_75():
-    assert 1 + 7 + 75 == len(demo.conditions())
+def test_the_conditions_are_clean_the_sweep_the_75_and_attacks():
+    kinds = [part.kind for group in demo.conditions() for part in group.conditions]
+
+    assert {"clean": 1, "noise": 7, "corruption": 75, "attack": 5} == Counter(kinds)
+    assert ["clean", "autoattack(norm=linf, eps=0.1, version=standard)"] == [
+        group.spec for group in demo.thorough()
+    ]

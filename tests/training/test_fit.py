@@ -4,6 +4,7 @@ from torch import nn
 
 from holdfast.core.errors import BadValueError
 from holdfast.training import Recipe, augment, fit
+from holdfast.training.fit import _attacked
 
 # Two classes told apart by which half of the image is bright.
 IMAGES = torch.zeros(40, 3, 8, 8)
@@ -32,7 +33,16 @@ def test_training_separates_what_is_separable():
     assert not net.training
 
 
-@pytest.mark.parametrize("how", [{}, {"mixup": 0.3}, {"rotation": 5, "shift": 0.1}, {"noise": 0.2}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"mixup": 0.3},
+        {"rotation": 5, "shift": 0.1},
+        {"noise": 0.2},
+        {"adversarial_eps": 0.1},
+    ],
+)
 def test_the_recipe_alone_decides_the_weights(how):
     torch.manual_seed(1)
     first, _ = trained(epochs=2, **how)
@@ -134,3 +144,30 @@ def test_a_shift_moves_without_turning():
     moved = augment(IMAGES[:1].repeat(16, 1, 1, 1), torch.arange(16), Recipe(shift=0.3), 1)
 
     assert 1 < len(torch.unique(moved, dim=0))
+
+
+def test_adversarial_training_holds_where_plain_training_falls():
+    plain, _ = trained(epochs=20, learning_rate=0.01)
+    robust, _ = trained(epochs=20, learning_rate=0.01, adversarial_eps=0.3)
+
+    def least_margin(net):
+        weight, logits = net[1].weight, net(IMAGES)
+        margin = (logits[:, 0] - logits[:, 1]) * (1 - 2 * LABELS)
+        return (margin / (weight[0] - weight[1]).abs().sum()).min()
+
+    assert least_margin(robust) > least_margin(plain)
+
+
+def test_training_images_are_moved_to_the_edge_of_a_radius_that_grows():
+    net = network()
+    moved = {
+        epoch: _attacked(
+            net, IMAGES[:6], LABELS[:6], torch.arange(6), Recipe(adversarial_eps=0.2), epoch
+        )
+        for epoch in (4, 8, 16)
+    }
+    sizes = {epoch: float((images - IMAGES[:6]).abs().amax()) for epoch, images in moved.items()}
+
+    assert {4: 0.1, 8: 0.2, 16: 0.2} == pytest.approx(sizes, abs=1e-6)
+    assert all(images.min() >= 0 and images.max() <= 1 for images in moved.values())
+    assert net.training

@@ -19,7 +19,7 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder for weights, store and page.")
     ] = Path("holdfast-demo"),
 ) -> None:
-    """Train three small networks on digits, measure how they hold, and write a page.
+    """Train four small networks on digits, measure how they hold, and write a page.
 
     Takes a few minutes on two cores. Repeating it does only what is missing.
     """
@@ -28,7 +28,7 @@ def demo(
     from holdfast.measuring import Options
     from holdfast.records import Store
     from holdfast.report import build_page
-    from holdfast.study.demo import ENTRIES, Trainee, conditions
+    from holdfast.study.demo import ENTRIES, THOROUGH_IMAGES, Trainee, conditions, thorough
 
     store = Store(folder / "store")
     trainees = [Trainee(entry, folder / "weights") for entry in ENTRIES]
@@ -36,10 +36,13 @@ def demo(
     options = Options(study="demo")
     subjects = [trainee.subject(options) for trainee in trainees]
     frame = run_all(subjects, conditions(), store, options)
-    page = build_page(store, folder / "report", title="How three small networks hold")
+    few = [trainee.subject(options, THOROUGH_IMAGES) for trainee in trainees]
+    say(f"AutoAttack on {THOROUGH_IMAGES} images")
+    attacked = run_all(few, thorough(), store, options)
+    page = build_page(store, folder / "report", title="How four small networks hold")
     print_summary(frame)
     out.print(f"page: {page}", markup=False)
-    if "failed" in frame["status"]:
+    if "failed" in frame["status"] or "failed" in attacked["status"]:
         raise typer.Exit(1)
 
 

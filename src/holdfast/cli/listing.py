@@ -20,22 +20,24 @@ class What(StrEnum):
     MODELS = "models"
     DATA = "data"
     CORRUPTIONS = "corruptions"
+    ATTACKS = "attacks"
     METRICS = "metrics"
 
 
 @guarded
 def listing(
-    what: Annotated[What, typer.Argument(help="models, data, corruptions or metrics.")],
+    what: Annotated[What, typer.Argument(help="models, data, corruptions, attacks or metrics.")],
     pattern: Annotated[
         str, typer.Argument(help="Only names that contain this, such as resnet50.")
     ] = "",
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List models, data sets, corruptions or metrics."""
+    """List models, data sets, corruptions, attacks or metrics."""
     columns, rows = {
         What.MODELS: _models,
         What.DATA: _data,
         What.CORRUPTIONS: _corruptions,
+        What.ATTACKS: _attacks,
         What.METRICS: _metrics,
     }[what]()
     kept = [row for row in rows if pattern.lower() in row[0].lower()]
@@ -66,8 +68,19 @@ def _data() -> tuple[tuple[str, ...], Rows]:
 def _corruptions() -> tuple[tuple[str, ...], Rows]:
     from holdfast.perturb.conditions import known_conditions
 
-    rows: Rows = list(known_conditions())
+    rows: Rows = [row for row in known_conditions() if row[1] != "attack"]
     return ("corruption", "group", "parameters", "what it does"), rows
+
+
+def _attacks() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.perturb.conditions import known_conditions
+
+    rows: Rows = [
+        (name, parameters, about)
+        for name, group, parameters, about in known_conditions()
+        if group == "attack"
+    ]
+    return ("attack", "parameters", "what it does"), rows
 
 
 def _metrics() -> tuple[tuple[str, ...], Rows]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.console import take_debug
+from holdfast.cli.craft import craft
 from holdfast.cli.demo import demo
 from holdfast.cli.listing import listing
 from holdfast.cli.measure import measure
@@ -46,6 +47,7 @@ def _common(
 
 
 app.command("measure")(measure)
+app.command("craft")(craft)
 app.command("show")(show)
 app.command("report")(report)
 app.command("list")(listing)

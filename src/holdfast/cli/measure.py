@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
     from holdfast.data import Dataset
     from holdfast.measuring import Options, Subject
+    from holdfast.models import Classifier
     from holdfast.perturb.base import Perturbation
     from holdfast.records import Store
 
 _WEIGHTS = "Weights file, one a --model in their order: .safetensors, .pth, .pt, .th, .model."
 _PERTURB = (
     "Condition or set, repeatable: corruptions, noise-sweep, 'fog(severity=3)', "
-    "'gaussian_noise(sigma=0.1)'; a corruption without a severity means all five. "
-    "Clean is always measured. `holdfast list corruptions` shows all."
+    "'gaussian_noise(sigma=0.1)', 'autoattack(norm=linf, eps=8/255)', 'pgd(eps=[2/255, 8/255])'; "
+    "a corruption without a severity means all five. Clean is always measured. "
+    "`holdfast list corruptions` and `holdfast list attacks` show all."
 )
 _DATA = (
     "Data set (`holdfast list data`), or folder:DIR (one folder a class, or wnid_name files with "
@@ -76,8 +78,29 @@ Seed = Annotated[int, typer.Option(help="Keys the randomness of perturbations.")
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images a forward pass; by image size if not given.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps; cuda:0,cuda:1 share the images.")]
 Place = Annotated[Path, typer.Option(help="Folder that keeps the runs.")]
+UntilHalfwidth = Annotated[
+    float | None,
+    typer.Option(
+        help="Draw images in a fixed random order until the accuracy's 95 % interval is this "
+        "narrow, from its middle to an end, such as 0.01."
+    ),
+]
+TransferFrom = Annotated[
+    str | None, typer.Option(help="Craft attacks on this model; the measured one judges them.")
+]
+TransferWeights = Annotated[Path | None, typer.Option(help="Weights file of --transfer-from.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16 or float16: in which attacks search. What they find is confirmed "
+        "in float32."
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the network that attacks search.")
+]
 JsonLines = Annotated[
     bool, typer.Option("--json", help="Print measurements as JSON lines, and nothing else.")
 ]
@@ -102,15 +125,20 @@ def measure(
     batch_size: BatchSize = None,
     device: Device = "auto",
     store: Place = Path("holdfast-store"),
+    until_halfwidth: UntilHalfwidth = None,
+    transfer_from: TransferFrom = None,
+    transfer_weights: TransferWeights = None,
+    precision: Precision = "float32",
+    compile_net: Compile = False,
     json_lines: JsonLines = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Measure models on clean and perturbed images, and keep each number with its interval.
+    """Measure models on clean, corrupted and attacked images; keep each number with its interval.
 
     Repeating a command computes only what the store lacks; a killed one goes on where it was.
 
     Example: holdfast measure --model timm:resnet50 --data folder:photos --labels imagenet
-    --perturb corruptions --perturb noise-sweep
+    --perturb corruptions --perturb 'autoattack(norm=linf, eps=[1/255, 4/255])'
     """
     from holdfast.data import choose, open_dataset
     from holdfast.measuring import Options, View
@@ -118,19 +146,40 @@ def measure(
     from holdfast.records import Store
 
     conditions = parse_conditions(perturb or [])
-    options = Options(view=View(view), seed=seed, batch_size=batch_size)
+    options = Options(
+        view=View(view),
+        seed=seed,
+        batch_size=batch_size,
+        until=until_halfwidth,
+        precision=precision,  # type: ignore[arg-type]  # `Options` checks it
+        compile_net=compile_net,
+    )
     requests = _requests(model, weights or [], name or [], weights_part)
     Store.check_place(store)  # before models are loaded
     with emitting(json_lines=json_lines) as emit:
         dataset = open_dataset(data, split=split, labels=labels)
         if n is not None and len(choose(len(dataset), n)) < n:
             say(f"{data} has only {len(dataset)} images; measuring all of them")
+        options = replace(options, source=_source(transfer_from, transfer_weights, device))
         subjects = Opener(requests, dataset, options, n, device)
         if dry_run:
             _show_plan(subjects, conditions, store, options, emit)
             return
         frame = run_all(subjects, conditions, Store(store), options, emit=emit)
         _finish(frame, store, emit)
+
+
+def _source(model: str | None, weights: Path | None, device: str) -> Classifier | None:
+    from holdfast.measuring.sharding import split_devices
+    from holdfast.models import load_model
+
+    if model is None:
+        if weights is not None:
+            raise BadValueError(
+                "--transfer-weights needs --transfer-from, the model they belong to"
+            )
+        return None
+    return load_model(model, weights=weights, device=split_devices(device)[0])
 
 
 def _finish(frame: pl.DataFrame, store: Path, emit: Emit | None) -> None:
@@ -176,17 +225,20 @@ class Opener:
 
     def __iter__(self) -> Iterator[Subject]:
         from holdfast.measuring import open_subject
+        from holdfast.measuring.sharding import replicate, split_devices
         from holdfast.models import load_model
 
+        first, *others = split_devices(self.device)
         for request in self.requests:
             classifier = load_model(
                 request.model,
                 weights=request.weights,
                 weights_part=request.part,  # type: ignore[arg-type]  # `_requests` checked it
-                device=self.device,
+                device=first,
             )
             name = request.name or _title(request)
-            yield open_subject(classifier, self.dataset, self.options, n=self.n, name=name)
+            subject = open_subject(classifier, self.dataset, self.options, n=self.n, name=name)
+            yield replace(subject, replicas=tuple(replicate(classifier, d) for d in others))
 
 
 def _title(request: Request) -> str:
@@ -214,7 +266,8 @@ def run_all(
         for subject in subjects:  # each must be usable before hours go into the first
             plan(subject, conditions, options)
     frames = []
-    with watching(len(subjects) * len(conditions)) as watcher:
+    count = sum(len(group.conditions) for group in conditions)
+    with watching(len(subjects) * count) as watcher:
         watched = replace(options, progress=watcher.step)
         for subject in subjects:
             runs = plan(subject, conditions, options)

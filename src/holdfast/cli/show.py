@@ -77,6 +77,30 @@ def print_summary(frame: pl.DataFrame, baseline: str | None = None) -> None:
             style="dim",
             markup=False,
         )
+    _print_attacks(frame)
+
+
+def _print_attacks(frame: pl.DataFrame) -> None:
+    """Print one row a model and attack with a radius; nothing where there are none."""
+    import polars as pl
+
+    from holdfast.report import condition_table, numbers
+
+    every = condition_table(frame)
+    rows = every.filter(pl.col("family") == "attack", pl.col("eps").is_not_null())
+    if rows.is_empty():
+        return
+    columns = ["model", "data", "attack", "robust accuracy", "images"]
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows.iter_rows(named=True):
+        robust = numbers.percent_interval(row["value"], row["low"], row["high"])
+        cells = [row["model"], _where(row, every), row["title"], robust]
+        table.add_row(*map(_safe, [*cells, numbers.count(row["count"])]))
+    out.print()
+    out.print(table)
+    out.print(
+        "share of all images that are right and stand the attack; an upper bound", style="dim"
+    )
 
 
 def _raised(frame: pl.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
@@ -148,7 +172,9 @@ def _print_conditions(frame: pl.DataFrame, metric: str) -> None:
         else:
             bounds = numbers.interval(row["low"], row["high"])
             written = f"{numbers.decimal(row['value'])} {bounds}".strip()
-        cells = [row["model"], _where(row, rows), row["condition"], written]
+        attacked = row["family"] == "attack"
+        name = row["title"] if attacked else row["condition"]
+        cells = [row["model"], _where(row, rows), name, written]
         table.add_row(*map(_safe, [*cells, numbers.count(row["count"])]))
     out.print(table)
     out.print("with 95 % intervals", style="dim")

@@ -76,6 +76,10 @@ class Keys:
         """Keys of some of the samples."""
         return Keys(self.words[index])
 
+    def at(self, counters: Tensor) -> Keys:
+        """Derive one more independent stream a sample, keyed by a counter int64 [B]."""
+        return Keys(_mix(self.words ^ _mix(counters.to(torch.int64) * _GOLDEN + 1)))
+
     def bits(self, *shape: int) -> Tensor:
         """Uniform 64-bit words, int64 [B, *shape]."""
         words = self._empty(math.prod(shape), torch.int64)

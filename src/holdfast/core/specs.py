@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from holdfast.core.errors import BadValueError, unknown_name
 
 _LONGEST = 500  # characters of a spec that a person means
+_SMALLEST_PART = 15  # 1/17 is written 15/255, and 1/5 as it is
 _LARGEST = 2**63 - 1  # whole number that a table can hold
-Value = bool | int | float | Fraction | str
+Scalar = bool | int | float | Fraction | str
+Value = Scalar | tuple[Scalar, ...]
 P = TypeVar("P")
 
 
@@ -70,10 +72,19 @@ def _parsed(text: str) -> ast.expr:
 
 def split_specs(text: str) -> list[str]:
     """Split at the commas that stand outside parentheses."""
+    return _split(text, ",")
+
+
+def split_sum(text: str) -> list[str]:
+    """Split at the plus signs that stand outside parentheses: several attacks as one."""
+    return _split(text, "+")
+
+
+def _split(text: str, mark: str) -> list[str]:
     parts, depth, start = [], 0, 0
     for place, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "," and depth == 0:
+        depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(character, 0)
+        if character == mark and depth == 0:
             parts.append(text[start:place])
             start = place + 1
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
@@ -147,6 +158,14 @@ def _value(node: ast.expr, text: str) -> Value:
         return node.value
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_value(item, text) for item in node.elts]
+        if items and not any(isinstance(item, tuple) for item in items):
+            return tuple(items)  # type: ignore[arg-type]  # scalars, as just checked
+    return _number(node, text)
+
+
+def _number(node: ast.expr, text: str) -> Scalar:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = _value(node.operand, text)
         if isinstance(inner, int | float | Fraction):
@@ -160,8 +179,18 @@ def _value(node: ast.expr, text: str) -> Value:
 
 def _text(value: Any) -> str:
     if isinstance(value, Fraction):
-        return f"{value.numerator}/{value.denominator}"
+        return _fraction(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_text, value))}]"
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def _fraction(value: Fraction) -> str:
+    """As p/q; in 255ths, the unit of pixels, where it is a small number of them."""
+    over, under = value.numerator, value.denominator
+    if 255 % under == 0 and under >= _SMALLEST_PART:
+        over, under = over * (255 // under), 255
+    return f"{over}/{under}"
 
 
 def _wrong(text: str, hint: str = "") -> BadValueError:

@@ -15,7 +15,7 @@ from holdfast.data._base import (
     known_data,
     open_dataset,
 )
-from holdfast.data._subset import choose
+from holdfast.data._subset import choose, shuffled
 
 import_siblings(__name__)
 
@@ -29,4 +29,5 @@ __all__ = [
     "choose",
     "known_data",
     "open_dataset",
+    "shuffled",
 ]

@@ -28,6 +28,15 @@ def choose(count_total: int, n: int) -> list[int]:
     return [int(place) for place in np.sort(np.argpartition(words, n - 1)[:n])]
 
 
+def shuffled(count_total: int, n: int | None = None) -> list[int]:
+    """Positions in the fixed random order in which an anytime measurement draws them.
+
+    The first N are those that `choose` gives for N.
+    """
+    order = np.argsort(first_words(count_total, seed=_SEED), kind="stable")
+    return [int(place) for place in order[:n]]
+
+
 def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
     """Shuffle positions so that every prefix holds each class in its share, int64 [N].
 

@@ -1,15 +1,8 @@
 """The only evaluation loop: model x data x perturbation -> records."""
 
 from holdfast.measuring.api import Results, measure
-from holdfast.measuring.loop import (
-    Options,
-    Progress,
-    Run,
-    Subject,
-    measure_runs,
-    open_subject,
-    plan,
-)
+from holdfast.measuring.loop import Run, Subject, measure_runs, open_subject, plan
+from holdfast.measuring.options import Options, Progress
 from holdfast.measuring.stream import DatasetStream, LoaderStream, TensorStream
 from holdfast.measuring.view import View
 

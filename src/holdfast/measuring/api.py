@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,15 +16,9 @@ from torch import nn
 
 from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
 from holdfast.data import Dataset, open_dataset
-from holdfast.measuring.loop import (
-    Options,
-    Progress,
-    Run,
-    Subject,
-    measure_runs,
-    open_subject,
-    plan,
-)
+from holdfast.measuring.loop import Run, Subject, measure_runs, open_subject, plan
+from holdfast.measuring.options import Options, Progress
+from holdfast.measuring.sharding import replicate, split_devices
 from holdfast.measuring.stream import LoaderStream, Stream, TensorStream
 from holdfast.measuring.view import View
 from holdfast.models import Classifier, load_model
@@ -32,6 +26,7 @@ from holdfast.perturb.base import Perturbation
 from holdfast.perturb.conditions import parse_conditions
 from holdfast.records import BROKEN_COLUMNS, Store
 
+Model = str | nn.Module | Classifier | Callable[[torch.Tensor], torch.Tensor]
 Data = str | Dataset | tuple[Any, Any] | Iterable[Sequence[torch.Tensor]]
 
 
@@ -68,7 +63,7 @@ class Results:
 
 
 def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may want
-    model: str | nn.Module | Classifier | Callable[[torch.Tensor], torch.Tensor],
+    model: Model,
     data: Data,
     perturb: str | Perturbation | Iterable[str | Perturbation] = (),
     *,
@@ -80,6 +75,10 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
     device: str = "auto",
     labels: str | Path | None = None,
     store: str | Path | None = None,
+    until_halfwidth: float | None = None,
+    transfer_from: Model | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    compile_net: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Results:
     """Measure how a model holds on clean and perturbed images.
@@ -89,8 +88,8 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
             [B, C, H, W] in [0, 1] and gives logits [B, K], or a `Classifier`.
         data: Name of a data set (`split` must be given), a `Dataset`, a pair (images, labels)
             with images float [N, C, H, W] in [0, 1] or uint8 [N, H, W, C], or a `DataLoader`.
-        perturb: Conditions such as "fog(severity=3)", "corruptions", "noise-sweep"; clean is
-            always measured.
+        perturb: Conditions such as "fog(severity=3)", "corruptions", "noise-sweep",
+            "autoattack(norm=linf, eps=[2/255, 8/255])"; clean is always measured.
         split: Which split of a named data set.
         n: Measure this many images of a named set or a `Dataset`, chosen by a fixed keyed draw:
             the same for each model.
@@ -98,9 +97,16 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
             tensors are perturbed at their own size.
         seed: Keys all randomness of the perturbations.
         batch_size: Images a forward pass; None chooses by image size.
-        device: cpu, cuda, mps or auto.
+        device: cpu, cuda, mps or auto; several with commas between, such as cuda:0,cuda:1, share
+            the images.
         labels: Maps class names onto the model's outputs.
         store: Folder that keeps the runs; None keeps nothing.
+        until_halfwidth: Draw images of a named set or a `Dataset` in a fixed random order until
+            the 95 % interval of the accuracy is this narrow, from its middle to an end; the
+            interval is a confidence sequence, which holds whenever one stops.
+        transfer_from: Model on which attacks are crafted; the measured one judges them.
+        precision: In which adversarial images are searched; they are confirmed in float32.
+        compile_net: Compile the network that attacks search with torch.compile.
         progress: Called after each batch.
 
     Raises:
@@ -111,18 +117,29 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
         view=View(str(view)),
         seed=seed,
         batch_size=batch_size,
+        until=until_halfwidth,
+        precision=precision,
+        compile_net=compile_net,
         progress=progress or (lambda _: None),
     )
     given = _open(data, split, labels)
     with ExitStack() as stack:
         stack.enter_context(_modes_kept(model))
-        classifier = load_model(model, device=device)
+        first, *others = split_devices(device)
+        classifier = load_model(model, device=first)
+        if transfer_from is not None:
+            stack.enter_context(_modes_kept(transfer_from))
+            options = replace(options, source=load_model(transfer_from, device=first))
         if isinstance(given, Dataset):
             subject = open_subject(classifier, given, options, n=n)
-        elif n is not None:
-            raise BadValueError("n chooses from a data set; cut images given as tensors yourself")
+        elif n is not None or until_halfwidth is not None:
+            what = "n" if n is not None else "until_halfwidth"
+            raise BadValueError(
+                f"{what} chooses from a data set; cut images given as tensors yourself"
+            )
         else:
             subject = Subject(classifier.name, classifier, given)
+        subject = replace(subject, replicas=tuple(replicate(classifier, d) for d in others))
         runs = plan(subject, conditions, options)
         where = store or stack.enter_context(tempfile.TemporaryDirectory())
         return _collect(subject, runs, Store(where), options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,14 +17,51 @@ from holdfast.models import Classifier
 from holdfast.perturb.base import Batch, Outcome
 from holdfast.records import RunBuilder
 
+_KEEP_SECONDS = 5.0  # between keepings of finished samples of a part that is not whole
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What interrupted processes have left of some runs that are measured together.
+
+    Attributes:
+        parts: Parts that are whole in all of them.
+        ids: Samples that are finished in all of them, of the other parts.
+        count: Samples that are finished, of all parts.
+        pieces: Number of the next piece.
+    """
+
+    parts: frozenset[int]
+    ids: frozenset[int]
+    count: int
+    pieces: int
+
+    @classmethod
+    def of(cls, builders: Sequence[RunBuilder], cut: str) -> Earlier:
+        """Look at the partial runs, and drop what is not in all of them."""
+        whole = [builder.parts(cut) for builder in builders]
+        parts = frozenset(set.intersection(*whole))
+        kept = [builder.pieces() for builder in builders]
+        common = frozenset(set.intersection(*kept))
+        ids: set[int] = set()
+        for builder in builders:
+            builder.retain(parts, common)
+        for part, piece in common:
+            if part not in parts:
+                ids |= set(builders[0].load_piece(part, piece)["sample_id"].tolist())
+        first = builders[0]
+        count = sum(int(a["count"]) for part in parts for a in first.all_arrays(cut, only=part))
+        piece = max((piece for _, piece in common), default=-1) + 1
+        return cls(parts, frozenset(ids), count + len(ids), piece)
+
 
 @dataclass
 class _Open:
-    """A part of which outcomes are still awaited."""
+    """A part of which outcomes are still awaited; scores are one a condition."""
 
-    scores: PartScores
+    scores: list[PartScores]
     broken: list[Broken] = field(default_factory=list)
-    given: int = 0
+    awaited: int = 0
     read: bool = False  # all its batches have been given
 
 
@@ -32,37 +69,78 @@ class PartFlow:
     """Gives a perturbation the batches of all parts, and flushes each part when it is whole.
 
     A perturbation may hold samples back and mix those of several parts, as continuous batching
-    does; what is lost when the process dies are the parts that are not whole.
+    does. When the process dies, the parts that are not whole are lost; of a slow perturbation
+    finished samples are kept in pieces.
+
+    Args:
+        parts: What to measure.
+        builders: One a condition of the perturbation, in its order.
+        classifier: Whose device the batches go to.
+        earlier: What need not be measured again.
+        keeping: Keep finished samples of parts that are not whole.
+        enough: Asked whenever a part is whole; True ends the flow.
     """
 
-    def __init__(self, parts: Iterator[Part], builder: RunBuilder, classifier: Classifier) -> None:
+    def __init__(
+        self,
+        parts: Iterator[Part],
+        builders: Sequence[RunBuilder],
+        classifier: Classifier,
+        earlier: Earlier,
+        *,
+        keeping: bool = False,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._parts = parts
-        self._builder = builder
+        self._builders = builders
         self._classifier = classifier
+        self._earlier = earlier
+        self._keeping = keeping
+        self._enough = enough
         self._open: dict[int, _Open] = {}
-        self._part_of: dict[int, int] = {}  # of the samples in flight
-        self._since = time.perf_counter()
+        self._awaited: dict[int, tuple[int, int]] = {}  # id -> part, outcomes still to come
+        self._piece = earlier.pieces
+        self._since = self._kept = time.perf_counter()
+        self.flags: set[str] = set()
+        self.ended = False  # because there was enough
+
+    @property
+    def finished(self) -> int:
+        """Samples that earlier processes finished."""
+        return self._earlier.count
 
     def batches(self) -> Iterator[Batch]:
         """Batches of all parts, on the classifier's device."""
         for part in self._parts:
-            entry = _Open(PartScores(self._classifier.classes), part.broken)
+            if self.ended:
+                return
+            entry = _Open(self._fresh(), part.broken)
             self._open[part.index] = entry
-            for batch in part.batches:
-                self._part_of |= dict.fromkeys(batch.ids.tolist(), part.index)
-                entry.given += len(batch)
-                yield replace(batch, images=batch.images.to(self._classifier.device))
+            for whole in part.batches:
+                batch = self._unfinished(whole)
+                count = len(self._builders)
+                self._awaited |= dict.fromkeys(batch.ids.tolist(), (part.index, count))
+                entry.awaited += len(batch) * count
+                if len(batch):
+                    yield replace(batch, images=batch.images.to(self._classifier.device))
             entry.read = True
             self._flush(part.index)
 
     def add(self, outcome: Outcome) -> None:
         """Take what became of some samples."""
+        if not len(outcome.ids):
+            self.flags |= outcome.flags
+            return
         owners = torch.tensor([self._owner(id_) for id_ in outcome.ids.tolist()])
         for index in sorted(set(owners.tolist())):
             mine = (owners == index).nonzero()[:, 0]
             whole = len(mine) == len(owners)
-            self._open[index].scores.add(outcome if whole else _take(outcome, mine))
+            entry = self._open[index]
+            entry.scores[outcome.condition].add(outcome if whole else _take(outcome, mine))
+            entry.awaited -= len(mine)
             self._flush(index)
+        if self._keeping and time.perf_counter() - self._kept >= _KEEP_SECONDS:
+            self._keep()
 
     def check(self) -> None:
         """Refuse to end while samples are missing.
@@ -70,26 +148,61 @@ class PartFlow:
         Raises:
             RuntimeError: The perturbation did not give back all samples.
         """
-        if self._part_of:
-            few = sorted(self._part_of)[:3]
+        if self._awaited and not self.ended:
+            few = sorted(self._awaited)[:3]
             raise RuntimeError(
-                f"{len(self._part_of)} samples were given to the perturbation and never came "
+                f"{len(self._awaited)} samples were given to the perturbation and never came "
                 f"back, such as {few}"
             )
 
+    def _fresh(self) -> list[PartScores]:
+        return [PartScores(self._classifier.classes) for _ in self._builders]
+
+    def _unfinished(self, batch: Batch) -> Batch:
+        if not self._earlier.ids:
+            return batch
+        mask = torch.tensor([id_ not in self._earlier.ids for id_ in batch.ids.tolist()])
+        return Batch(batch.images[mask], batch.labels[mask], batch.ids[mask])
+
     def _owner(self, id_: int) -> int:
-        if id_ not in self._part_of:
+        if id_ not in self._awaited:
             raise RuntimeError(f"the perturbation gave back sample {id_}, which it does not hold")
-        return self._part_of.pop(id_)
+        part, count = self._awaited.pop(id_)
+        if count > 1:
+            self._awaited[id_] = (part, count - 1)
+        return part
+
+    def _keep(self) -> None:
+        """Keep the finished samples of all open parts.
+
+        A sample is finished when it has an outcome for each condition; those of one come
+        together, so that all conditions hold the same samples here.
+        """
+        self._kept = time.perf_counter()
+        for index, entry in self._open.items():
+            if entry.scores[0].count == 0 or len({s.count for s in entry.scores}) > 1:
+                continue
+            spent = self._spent()
+            for builder, scores in zip(self._builders, entry.scores, strict=True):
+                builder.keep(index, self._piece, scores.arrays([], spent))
+            entry.scores = self._fresh()
+            self._piece += 1
 
     def _flush(self, index: int) -> None:
         entry = self._open[index]
-        if not entry.read or entry.scores.count < entry.given:
+        if not entry.read or entry.awaited:
             return
-        now = time.perf_counter()
-        self._builder.flush(index, entry.scores.arrays(entry.broken, now - self._since))
-        self._since = now
+        spent = self._spent()
+        for builder, scores in zip(self._builders, entry.scores, strict=True):
+            builder.flush(index, scores.arrays(entry.broken, spent))
         del self._open[index]
+        self.ended = self.ended or self._enough()
+
+    def _spent(self) -> float:
+        """Seconds since this was asked last."""
+        now = time.perf_counter()
+        spent, self._since = now - self._since, now
+        return spent
 
 
 def _take(outcome: Outcome, index: Tensor) -> Outcome:

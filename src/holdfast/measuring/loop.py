@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
 import torch
-from torch import Tensor
 
 from holdfast.core.errors import BadValueError, ChangedInputError, HoldfastError, StoreError
+from holdfast.core.identity import digest_json
 from holdfast.core.version import VERSION
-from holdfast.data import Dataset, OpenClasses, choose
-from holdfast.measuring.flow import PartFlow
+from holdfast.data import Dataset, OpenClasses, choose, shuffled
+from holdfast.measuring.flow import Earlier, PartFlow
+from holdfast.measuring.options import Options, Progress
 from holdfast.measuring.scores import RunScores
+from holdfast.measuring.seeing import Seeing
+from holdfast.measuring.sharding import Replica, run_sharded
+from holdfast.measuring.stopping import Stopping, sequence_of
 from holdfast.measuring.stream import DatasetStream, Stream
-from holdfast.measuring.view import View
 from holdfast.metrics import summarize
 from holdfast.models import Classifier
 from holdfast.perturb.base import Perturbation
@@ -25,37 +30,8 @@ from holdfast.records import SAMPLE_COLUMNS, Measurement, RunBuilder, RunSpec, S
 _SMALL_BATCH = 256  # images up to 64 px
 _LARGE_BATCH = 64  # above, on an accelerator
 _CPU_BATCH = 16  # above, where activations of more images leave the caches
+_DRAWN_PART = 64  # images between two looks at the interval, where it decides when to stop
 _CONSTANT_FROM = 20  # images from which one prediction for all is worth a flag
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
-
-    condition: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to measure; only `view` and `seed` can change a number."""
-
-    view: View = field(default_factory=lambda: View("model"))
-    seed: int = 0
-    batch_size: int | None = None  # None: chosen by image size and device
-    study: str = ""
-
-    progress: Callable[[Progress], None] = lambda _: None
-
-    def __post_init__(self) -> None:
-        sized = self.batch_size is None or type(self.batch_size) is int
-        if not sized or (self.batch_size is not None and self.batch_size < 1):
-            raise BadValueError(
-                f"batch size must be a whole number from 1, got {self.batch_size!r}"
-            )
-        if type(self.seed) is not int or not -(2**63) <= self.seed < 2**63:
-            raise BadValueError(f"seed must be a whole number of 64 bits, got {self.seed!r}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +41,7 @@ class Subject:
     model: str  # name in the records
     classifier: Classifier
     stream: Stream
+    replicas: tuple[Classifier, ...] = ()  # the same model on further devices
 
     def check(self) -> None:
         """Refuse data whose classes are not the model's.
@@ -100,18 +77,29 @@ def open_subject(
     name: str | None = None,
 ) -> Subject:
     """Pair a classifier with a data set, or with the `n` images of it that are always chosen."""
-    ids = None if n is None else choose(len(dataset), n)
-    stream = DatasetStream(dataset, options.view.prepare(classifier), ids)
+    prepare = options.view.prepare(classifier)
+    if options.until is not None:
+        stream = DatasetStream(dataset, prepare, shuffled(len(dataset), n), part=_DRAWN_PART)
+    else:
+        stream = DatasetStream(dataset, prepare, None if n is None else choose(len(dataset), n))
     return Subject(name or classifier.name, classifier, stream)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One planned run."""
+    """One planned run.
+
+    Attributes:
+        id: Digest of the spec.
+        spec: All that decides its numbers.
+        perturbation: Its condition.
+        group: What is run to measure it; several eps of an attack are one.
+    """
 
     id: str
     spec: RunSpec
     perturbation: Perturbation
+    group: Perturbation
 
 
 def plan(subject: Subject, conditions: Sequence[Perturbation], options: Options) -> list[Run]:
@@ -119,19 +107,35 @@ def plan(subject: Subject, conditions: Sequence[Perturbation], options: Options)
     subject.check()
     digest = subject.stream.digest()
     runs = []
-    for condition in conditions:
-        spec = RunSpec(
-            model=subject.classifier.identity,
-            weights_digest=subject.classifier.digest,
-            source_digest=subject.classifier.source_digest,
-            data_digest=digest,
-            split=subject.stream.split,
-            view=options.view.name,
-            condition=condition.spec,
-            seed=options.seed,
-        )
-        runs.append(Run(run_id(spec), spec, condition))
+    for group in conditions:
+        if options.source is not None:
+            group = group.crafted_on(_source_name(options.source))  # noqa: PLW2901
+        for condition in group.conditions:
+            spec = RunSpec(
+                model=subject.classifier.identity,
+                weights_digest=subject.classifier.digest,
+                source_digest=subject.classifier.source_digest,
+                data_digest=digest,
+                split=subject.stream.split,
+                view=options.view.name,
+                condition=condition.spec,
+                seed=options.seed,
+                search=_searched(condition, options),
+                until=options.until,
+            )
+            runs.append(Run(run_id(spec), spec, condition, group))
     return runs
+
+
+def _searched(condition: Perturbation, options: Options) -> str | None:
+    searches = condition.kind == "attack" and options.precision != "float32"
+    return options.precision if searches else None
+
+
+def _source_name(source: Classifier) -> str:
+    """Name of a model that attacks are crafted on; its weights and code are part of it."""
+    told = digest_json([source.identity, source.digest, source.source_digest])
+    return f"{source.name}@{told[:8]}"
 
 
 def measure_runs(
@@ -143,53 +147,110 @@ def measure_runs(
     model fails is a row with status failed; the others go on.
     """
     postponed = []
-    for run in runs:
-        if not store.finished(run.id):
-            with store.building(run.id) as builder:
-                if builder is None:
-                    postponed.append(run)
-                    continue
-                if not store.finished(run.id):
-                    _build(subject, run, builder, options)
-        yield store.measurements([run.id])
-    for run in postponed:
-        with store.building(run.id, wait=True) as builder:
-            if builder is not None and not store.finished(run.id):
-                _build(subject, run, builder, options)
-        yield store.measurements([run.id])
+    for _, same in itertools.groupby(runs, key=lambda run: id(run.group)):
+        group = list(same)
+        if _measure_group(subject, group, store, options, wait=False):
+            yield from (store.measurements([run.id]) for run in group)
+        else:
+            postponed.append(group)
+    for group in postponed:
+        _measure_group(subject, group, store, options, wait=True)
+        yield from (store.measurements([run.id]) for run in group)
 
 
-def _build(subject: Subject, run: Run, builder: RunBuilder, options: Options) -> None:
+def _measure_group(
+    subject: Subject, group: list[Run], store: Store, options: Options, *, wait: bool
+) -> bool:
+    """Measure what the store lacks of a group; False where another process is at it."""
+    with ExitStack() as stack:
+        missing, builders = [], []
+        for run in group:
+            if store.finished(run.id):
+                continue
+            builder = stack.enter_context(store.building(run.id, wait=wait))
+            if builder is None:
+                return False
+            if not store.finished(run.id):
+                missing.append(run)
+                builders.append(builder)
+        if missing:
+            _build(subject, missing, builders, options)
+    return True
+
+
+def _build(subject: Subject, runs: list[Run], builders: list[RunBuilder], options: Options) -> None:
+    failure = None
     try:
-        scores = _score(subject, run, builder, options)
+        scores = _score(subject, runs, builders, options)
     except (StoreError, ChangedInputError):
         raise
     except HoldfastError as error:
-        builder.finish([_row(subject, run, options, status="failed", error=str(error))])
+        failure = str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the model is foreign code
-        message = f"{type(error).__name__}: {error}"
-        builder.finish([_row(subject, run, options, status="failed", error=message)])
-    else:
-        rows = _rows(subject, run, scores, options)
-        builder.finish(rows, scores.samples, scores.broken)
+        failure = f"{type(error).__name__}: {error}"
+    if failure is not None:
+        for run, builder in zip(runs, builders, strict=True):
+            builder.finish([_row(subject, run, options, status="failed", error=failure)])
+        return
+    for run, builder, found in zip(runs, builders, scores, strict=True):
+        rows = _rows(subject, run, found, options)
+        builder.finish(rows, found.samples, found.broken, found.pictures.table())
 
 
-def _score(subject: Subject, run: Run, builder: RunBuilder, options: Options) -> RunScores:
+def _score(
+    subject: Subject, runs: list[Run], builders: list[RunBuilder], options: Options
+) -> list[RunScores]:
+    """Run what measures all of `runs`, and collect each one's scores."""
     classifier, stream = subject.classifier, subject.stream
-    done = builder.parts(stream.cut)
-    seen = sum(int(builder.load(index)["count"]) for index in done)
-    see = _Sparing(options.view.see(classifier))
-    parts = stream.parts(options.batch_size or _batch_size(classifier), done)
-    flow = PartFlow(parts, builder, classifier)
-    perturbation = run.perturbation.bind(stream.ids)
-    for outcome in perturbation.run(flow.batches(), see, options.seed):
-        flow.add(outcome)
-        seen += len(outcome.ids)
-        options.progress(Progress(run.spec.condition, seen, len(stream.ids)))
-    flow.check()
-    result = RunScores(builder.load(index) for index in sorted(builder.parts(stream.cut)))
-    result.flags |= classifier.flags | see.flags
+    perturbation = _only(runs).bind(stream.ids).sized(options.batch_size)
+    earlier = Earlier.of(builders, stream.cut)
+    stopping = Stopping(builders, stream.cut, options.until)
+    seen = [Seeing(replica, options) for replica in (classifier, *subject.replicas)]
+    flow = PartFlow(
+        stream.parts(options.batch_size or _batch_size(classifier), earlier.parts),
+        builders,
+        classifier,
+        earlier,
+        keeping=perturbation.slow,
+        enough=stopping.enough,
+    )
+    if not stopping.enough():
+        _drain(perturbation, flow, seen, subject, options)
+    result = []
+    for run, builder in zip(runs, builders, strict=True):
+        scores = RunScores(builder.all_arrays(stream.cut, stopping.prefix))
+        scores.flags |= classifier.flags.union(flow.flags, *(see.flags for see in seen))
+        scores.name(run.perturbation.names)
+        result.append(scores)
     return result
+
+
+def _only(runs: list[Run]) -> Perturbation:
+    """What measures just these runs of a group: the others are in the store already."""
+    group = runs[0].group
+    if len(runs) == len(group.conditions):
+        return group
+    return group.only([run.perturbation for run in runs])
+
+
+def _drain(
+    perturbation: Perturbation,
+    flow: PartFlow,
+    seen: Sequence[Seeing],
+    subject: Subject,
+    options: Options,
+) -> None:
+    """Run to the end of the stream, or until there is enough."""
+    total, count = len(subject.stream.ids), len(perturbation.conditions)
+    finished = float(flow.finished)
+    replicas = [Replica(see, see.device) for see in seen]
+    for outcome in run_sharded(perturbation, flow.batches(), replicas, options.seed):
+        flow.add(outcome)
+        finished += len(outcome.ids) / count
+        options.progress(Progress(perturbation.spec, round(finished), total))
+        if flow.ended:
+            break
+    flow.check()
 
 
 def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> list[Measurement]:
@@ -201,6 +262,10 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
         flags.add("no_images")
     if len(samples) >= _CONSTANT_FROM and samples["prediction"].n_unique() == 1:
         flags.add("constant_prediction")
+    if options.until is not None:
+        flags.add("optional_stopping")
+    named = {name: samples[name].to_numpy() for name in samples.columns}
+    flags |= run.perturbation.judge(named)
     shared = {
         "flags": tuple(sorted(flags)),
         "broken": len(scores.broken),
@@ -209,7 +274,10 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
         "seconds": scores.seconds,
     }
     columns = {name: samples[name].to_numpy() for name in SAMPLE_COLUMNS}
-    estimates = summarize(columns, classwise=scores.classwise)
+    estimates = dict(summarize(columns, classwise=scores.classwise))
+    if options.until is not None:
+        low, high = sequence_of(columns["correct"])
+        estimates["accuracy"] = replace(estimates["accuracy"], low=low, high=high)
     return [
         _row(subject, run, options, status="ok", metric=name, **asdict(found), **shared)
         for name, found in estimates.items()
@@ -243,24 +311,3 @@ def _batch_size(classifier: Classifier) -> int:
     if size is None or max(size) <= 64:
         return _SMALL_BATCH
     return _CPU_BATCH if classifier.device.type == "cpu" else _LARGE_BATCH
-
-
-class _Sparing:
-    """Calls the classifier on halves when the device's memory does not hold a batch."""
-
-    def __init__(self, classifier: Callable[[Tensor], Tensor]) -> None:
-        self._classifier = classifier
-        self._most: int | None = None
-        self.flags: set[str] = set()
-
-    def __call__(self, images: Tensor) -> Tensor:
-        while True:
-            most = self._most or len(images)
-            try:
-                return torch.cat([self._classifier(piece) for piece in torch.split(images, most)])
-            except torch.OutOfMemoryError:
-                if most == 1:
-                    raise
-                self._most = (most + 1) // 2
-                self.flags.add("batch_halved")
-                torch.cuda.empty_cache()

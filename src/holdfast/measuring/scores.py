@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from holdfast.data import Broken
+from holdfast.measuring.pictures import Pictures
 from holdfast.metrics import ClasswiseBins, softmax, softmax_scores
 from holdfast.perturb.base import Outcome
 from holdfast.records import BROKEN_COLUMNS, SAMPLE_COLUMNS
 
 Arrays = dict[str, np.ndarray]
 # Prefixes of the arrays' names.
-_SAMPLE, _CLASSWISE, _BROKEN = "sample_", "classwise_", "broken_"
+_SAMPLE, _CLASSWISE, _BROKEN, _PICTURE = "sample_", "classwise_", "broken_", "picture_"
 
 
 class PartScores:
@@ -25,6 +26,7 @@ class PartScores:
         self._columns: list[Arrays] = []
         self._classwise = ClasswiseBins.empty(classes)
         self._flags: set[str] = set()
+        self._pictures = Pictures()
         self.count = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -36,6 +38,7 @@ class PartScores:
         self._flags |= outcome.flags
         if (scores.prediction < 0).any():
             self._flags.add("nonfinite_logits")
+        self._pictures.add(outcome)
         self.count += len(labels)
         self._columns.append(
             {
@@ -61,6 +64,7 @@ class PartScores:
         result[f"{_BROKEN}id"] = np.array([b.id for b in broken], dtype=np.int64)
         result[f"{_BROKEN}name"] = np.array([_plain(b.name) for b in broken], dtype=np.str_)
         result[f"{_BROKEN}reason"] = np.array([_plain(b.reason) for b in broken], dtype=np.str_)
+        result |= {_PICTURE + k: v for k, v in self._pictures.to_arrays().items()}
         result["flags"] = np.array(sorted(self._flags), dtype=np.str_)
         result["seconds"] = np.array(seconds)
         result["count"] = np.array(self.count)
@@ -74,16 +78,26 @@ class RunScores:
         self.seconds = 0.0
         self.flags: set[str] = set()
         self.classwise: ClasswiseBins | None = None
+        self.pictures = Pictures()
         samples, broken = [], []
         for arrays in parts:
             self.seconds += float(arrays["seconds"])
             self.flags |= {str(flag) for flag in arrays["flags"]}
             bins = ClasswiseBins.from_arrays(_under(_CLASSWISE, arrays))
             self.classwise = bins if self.classwise is None else self.classwise.merge(bins)
+            self.pictures.merge(Pictures.from_arrays(_under(_PICTURE, arrays)))
             samples.append(_under(_SAMPLE, arrays))
             broken.append(_under(_BROKEN, arrays))
         self.samples = _frame(samples, SAMPLE_COLUMNS).sort("id")
         self.broken = _frame(broken, BROKEN_COLUMNS).sort("id")
+
+    def name(self, names: Mapping[str, Mapping[int, str]]) -> None:
+        """Put names in place of the codes of some columns; a code without a name becomes null."""
+        for column, known in names.items():
+            if column in self.samples.columns:
+                codes = pl.col(column)
+                named = codes.replace_strict(known, default=None, return_dtype=pl.String)
+                self.samples = self.samples.with_columns(named)
 
 
 def _plain(text: str) -> str:

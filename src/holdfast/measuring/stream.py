@@ -77,24 +77,30 @@ class DatasetStream:
     """Images of a data set, prepared as the view asks."""
 
     def __init__(
-        self, dataset: Dataset, prepare: Prepare, ids: Sequence[int] | None = None
+        self,
+        dataset: Dataset,
+        prepare: Prepare,
+        ids: Sequence[int] | None = None,
+        *,
+        part: int | None = None,
     ) -> None:
         self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
         self.label_range = None
         self.ids: Sequence[int] = range(len(dataset)) if ids is None else ids
-        self.cut = str(PART)
+        self._part = part or PART
+        self.cut = str(self._part)
         self._dataset = dataset
         self._prepare = prepare
         self._cache: dict[int, Sample | Broken] | None = {}
 
     def digest(self) -> str:
         whole = self._dataset.fingerprint()
-        if len(self.ids) == len(self._dataset):
+        if list(self.ids) == list(range(len(self._dataset))):
             return whole
         return digest_json([whole, list(self.ids)])
 
     def parts(self, batch_size: int, done: Collection[int]) -> Iterator[Part]:
-        part_of = {id_: place // PART for place, id_ in enumerate(self.ids)}
+        part_of = {id_: place // self._part for place, id_ in enumerate(self.ids)}
         wanted = [id_ for id_, part in part_of.items() if part not in done]
         samples = self._read(wanted)
         for index, group in itertools.groupby(samples, key=lambda sample: part_of[sample.id]):

@@ -14,6 +14,7 @@ from holdfast.metrics.calibration import (
 )
 from holdfast.metrics.cards import METRICS, MetricCard
 from holdfast.metrics.classwise import ClasswiseBins, classwise_ece
+from holdfast.metrics.confidence_sequence import bernoulli_sequence
 from holdfast.metrics.corruption_error import (
     ALEXNET,
     BASELINES,
@@ -66,6 +67,7 @@ __all__ = [
     "accuracy_at_coverage",
     "adaptive_rms_calibration_error",
     "aurc",
+    "bernoulli_sequence",
     "bootstrap",
     "classwise_ece",
     "debiased_calibration_error",

@@ -1,6 +1,7 @@
 """What is measured: classifiers, where they come from, and their weights."""
 
 from holdfast.models.classifier import Card, Classifier
+from holdfast.models.fast import search_copy
 from holdfast.models.loading import head_layers, load_weights
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.models.small import SmallCNN, small_cnn
@@ -19,5 +20,6 @@ __all__ = [
     "load_weights",
     "model_names",
     "read_weights",
+    "search_copy",
     "small_cnn",
 ]

@@ -7,7 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
-from holdfast.core.specs import Spec, build, parse_spec, split_specs
+from holdfast.core.specs import Spec, build, parse_spec, split_specs, split_sum
+from holdfast.perturb.attacks import ATTACKS
+from holdfast.perturb.attacks.autoattack import AutoAttack
+from holdfast.perturb.attacks.run import AttackRun
 from holdfast.perturb.base import Perturbation
 from holdfast.perturb.clean import Clean
 from holdfast.perturb.common11 import Common11
@@ -67,6 +70,10 @@ def known_conditions() -> list[tuple[str, str, str, str]]:
         group = "standard" if name in STANDARD else "extra" if name in EXTRA else "other"
         parameters = ", ".join(field.name for field in fields(CORRUPTIONS[name]))
         rows.append((name, group, parameters, _about(CORRUPTIONS[name])))
+    attacks = {**{name: ATTACKS[name] for name in ATTACKS}, AutoAttack.name: AutoAttack}
+    for name, kind in attacks.items():
+        parameters = ", ".join(field.name for field in fields(kind))
+        rows.append((name, "attack", parameters, _about(kind)))
     rows += [(name, "single", "", _about(part)) for name, part in _SINGLE.items()]
     rows += [(name, "set", "", entry.about) for name, entry in SETS.items()]
     return rows
@@ -104,7 +111,40 @@ def _read(one: str | Perturbation) -> list[Perturbation]:
     specs = split_specs(one)
     if not specs:
         raise BadValueError("an empty condition; expected NAME or NAME(key=value, ...)")
-    return [part for text in specs for part in _parts(parse_spec(text))]
+    found: list[Perturbation] = []
+    for text in specs:
+        found += _attacked(text) if _is_attack(text) else _parts(parse_spec(text))
+    return found
+
+
+def _attacked(text: str) -> list[Perturbation]:
+    """One attack, or several joined by plus signs; eps may be a list, with smaller ones after."""
+    parts: list[Any] = []
+    radii = set()
+    for spec in map(parse_spec, split_sum(text)):
+        arguments = dict(spec.arguments)
+        eps, after = (arguments.get(name) for name in ("eps", "after"))
+        levels = (*_tuple(arguments.pop("after", ())), *_tuple(eps))
+        if isinstance(eps, tuple):
+            arguments["eps"] = eps[-1]
+        kind = AutoAttack if spec.name == AutoAttack.name else ATTACKS[spec.name]
+        parts.append(build("attack", spec.name, kind, arguments))
+        radii.add((levels, len(_tuple(after))))
+    if len(radii) > 1:
+        raise BadValueError(f"attacks that are joined must have the same eps, got {text}")
+    levels, before = radii.pop()
+    measured = tuple(range(before, len(levels)))
+    return [AttackRun(tuple(parts), levels if len(levels) > 1 else (), measured if before else ())]
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
+def _is_attack(text: str) -> bool:
+    first = split_sum(text)[0]
+    name = first.split("(")[0].strip()
+    return name in ATTACKS or name == AutoAttack.name
 
 
 def _parts(spec: Spec) -> list[Perturbation]:

@@ -4,6 +4,7 @@ from holdfast.records.flags import FLAGS
 from holdfast.records.schema import (
     BROKEN_COLUMNS,
     MEASUREMENT_COLUMNS,
+    PICTURE_COLUMNS,
     SAMPLE_COLUMNS,
     Measurement,
     RunSpec,
@@ -15,6 +16,7 @@ __all__ = [
     "BROKEN_COLUMNS",
     "FLAGS",
     "MEASUREMENT_COLUMNS",
+    "PICTURE_COLUMNS",
     "SAMPLE_COLUMNS",
     "Measurement",
     "RunBuilder",

@@ -107,6 +107,18 @@ SAMPLE_COLUMNS: dict[str, Any] = {
 # One row an image that could not be read.
 BROKEN_COLUMNS: dict[str, Any] = {"id": pl.Int64, "name": pl.String, "reason": pl.String}
 
+# A few perturbed images, as PNG files.
+PICTURE_COLUMNS: dict[str, Any] = {
+    "id": pl.Int64,
+    "label": pl.Int64,
+    "clean_prediction": pl.Int64,
+    "prediction": pl.Int64,
+    "norm": pl.Float64,
+    "clean": pl.Binary,
+    "difference": pl.Binary,  # amplified around mid gray to the full range
+    "perturbed": pl.Binary,
+}
+
 
 def measurement_frame(rows: list[Measurement]) -> pl.DataFrame:
     """Rows as a table with the columns above, in their order."""
@@ -130,3 +142,5 @@ class RunSpec(BaseModel):
     view: str
     condition: str
     seed: int
+    search: str | None = None  # precision of the search for adversarial images, if not float32
+    until: float | None = None  # half-width of the interval at which no more images are drawn

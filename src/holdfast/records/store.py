@@ -1,7 +1,8 @@
 """A folder of finished runs.
 
 A run is a folder `STORE/RUN` with `measurements.parquet`, `samples.parquet` and, where images
-could not be read, `broken.parquet`. It is built as `STORE/RUN.partial`, into which finished
+could not be read, `broken.parquet`; `pictures.parquet` has a few images that a page shows.
+It is built as `STORE/RUN.partial`, into which finished
 parts are flushed, and renamed when whole; a killed run goes on at its first missing part. Two
 processes on one store share the work: a lock that the operating system drops when its holder
 dies says who builds a run.
@@ -16,7 +17,7 @@ import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from holdfast.records.schema import (
     BROKEN_COLUMNS,
     FORMAT,
     MEASUREMENT_COLUMNS,
+    PICTURE_COLUMNS,
     SAMPLE_COLUMNS,
     Measurement,
     measurement_frame,
@@ -44,7 +46,7 @@ _PLACE = "part.json"
 
 def run_id(spec: BaseModel) -> str:
     """Digest of a run's spec; changing what an old spec digests to is a breaking change."""
-    return digest_json(spec.model_dump(mode="json"))[:_ID_LENGTH]
+    return digest_json(spec.model_dump(mode="json", exclude_none=True))[:_ID_LENGTH]
 
 
 @contextmanager
@@ -158,6 +160,13 @@ class Store:
             return pl.DataFrame(schema=BROKEN_COLUMNS)
         return _read(path, BROKEN_COLUMNS)
 
+    def pictures(self, run: str) -> pl.DataFrame:
+        """Pictures of a few samples of a run; empty where it has none."""
+        path = self.path / run / "pictures.parquet"
+        if not path.is_file():
+            return pl.DataFrame(schema=PICTURE_COLUMNS)
+        return _read(path, PICTURE_COLUMNS)
+
     def runs(self) -> list[str]:
         """Ids of the stored runs, sorted."""
         marks = self.path.glob("*/measurements.parquet")
@@ -218,14 +227,62 @@ class RunBuilder:
 
     def load(self, part: int) -> dict[str, np.ndarray]:
         """A part as it was flushed."""
-        with np.load(self._partial / f"part-{part:06d}.npz", allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return _load_npz(self._partial / f"part-{part:06d}.npz")
+
+    def keep(self, part: int, piece: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep some finished samples of a part that is not whole; the part then has the rest."""
+        path = self._partial / f"piece-{part:06d}-{piece:06d}.npz"
+        with _told(self._partial):
+            _write(path, lambda place: _save_npz(place, arrays))
+
+    def pieces(self) -> set[tuple[int, int]]:
+        """Which pieces were kept: part and number of each."""
+        found = set()
+        for path in self._partial.glob("piece-*.npz"):
+            if zipfile.is_zipfile(path):
+                _, part, piece = path.stem.split("-")
+                found.add((int(part), int(piece)))
+            else:
+                path.unlink()
+        return found
+
+    def load_piece(self, part: int, piece: int) -> dict[str, np.ndarray]:
+        """A piece as it was kept."""
+        return _load_npz(self._partial / f"piece-{part:06d}-{piece:06d}.npz")
+
+    def retain(self, parts: Collection[int], pieces: Collection[tuple[int, int]]) -> None:
+        """Drop other parts and other pieces, so that they are measured again."""
+        with _told(self._partial):
+            for path in self._partial.glob("part-*.npz"):
+                # First the parts: without its pieces a part would pass for whole.
+                if int(path.stem.split("-")[1]) not in parts:
+                    path.unlink()
+            for part, piece in self.pieces() - set(pieces):
+                (self._partial / f"piece-{part:06d}-{piece:06d}.npz").unlink()
+
+    def all_arrays(
+        self, cut: str, first: int | None = None, *, only: int | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """All that was kept and flushed of whole parts, ascending.
+
+        Args:
+            cut: How parts are cut.
+            first: Of this many parts; None: of all.
+            only: Of this part alone.
+        """
+        parts = sorted(self.parts(cut)) if only is None else [only]
+        pieces = sorted(self.pieces())
+        for part in parts if first is None else [part for part in parts if part < first]:
+            for piece in [number for owner, number in pieces if owner == part]:
+                yield self.load_piece(part, piece)
+            yield self.load(part)
 
     def finish(
         self,
         rows: list[Measurement],
         samples: pl.DataFrame | None = None,
         broken: pl.DataFrame | None = None,
+        pictures: pl.DataFrame | None = None,
     ) -> None:
         """Write the run and give it its name; a failed run of that name is replaced."""
         with _told(self._whole):
@@ -234,8 +291,11 @@ class RunBuilder:
                 _write_table(self._partial / "samples.parquet", samples.sort("id"))
             if broken is not None and len(broken):
                 _write_table(self._partial / "broken.parquet", broken.sort("id"))
+            if pictures is not None and len(pictures):
+                _write_table(self._partial / "pictures.parquet", pictures.sort("id"))
             _write_table(self._partial / "measurements.parquet", measurement_frame(rows))
-            for path in [*self._partial.glob("part-*"), self._partial / _PLACE]:
+            pieces = [*self._partial.glob("part-*"), *self._partial.glob("piece-*")]
+            for path in [*pieces, self._partial / _PLACE]:
                 path.unlink(missing_ok=True)
             self._swap()
 
@@ -272,6 +332,11 @@ def _write_table(path: Path, frame: pl.DataFrame) -> None:
 def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _read_json(path: Path) -> Any:

@@ -6,6 +6,7 @@ markup in their text, so what a person wrote passes through `label` first.
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import math
@@ -16,6 +17,7 @@ from typing import Any
 from holdfast.report import numbers
 
 JsonDict = dict[str, Any]
+_SMALL_WIDTH = 96  # pixels, about the width of a picture on a card
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,45 @@ class Heading:
     kind: str = "heading"
 
 
-Block = Figures | Table | Definitions | Heading
+@dataclass(frozen=True)
+class Picture:
+    """An image as a PNG file, and a line below it."""
+
+    png: bytes
+    about: str
+    text: str
+
+    @property
+    def source(self) -> str:
+        """The file as a data address, so that the page asks for nothing."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
+
+    @property
+    def small(self) -> bool:
+        """Whether it is enlarged, so that its pixels should stay sharp; read from the header."""
+        return int.from_bytes(self.png[16:20], "big") <= _SMALL_WIDTH
+
+
+@dataclass(frozen=True)
+class Card:
+    """Pictures that belong together, with a line above and one below."""
+
+    title: str
+    pictures: Sequence[Picture]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards side by side, as many as the window has room for."""
+
+    name: str
+    about: str
+    cards: Sequence[Card]
+    kind: str = "gallery"
+
+
+Block = Figures | Table | Definitions | Heading | Gallery
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a condition's text says: which corruption, how strong, and whether it is a standard one."""
+"""What a condition's text says: which corruption or attack, how strong, and whether standard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from holdfast.core.errors import BadValueError
 from holdfast.core.specs import parse_spec
+from holdfast.report import numbers
+from holdfast.report.attack_text import AttackText, norm_name, read_attack
 
 CLEAN = "clean"
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -35,17 +37,21 @@ class Condition:
     name: str
     severity: int | None  # of a corruption in its default form, else None
     sigma: float | None  # of the noise sweep, pixel units of [0, 1], else None
-    eps: float | None = None
+    eps: float | None = None  # of an attack; None where it seeks the smallest perturbation
     norm: str | None = None
+    attack: AttackText | None = None
 
     @property
     def is_other(self) -> bool:
-        """Whether it is neither clean nor part of the two grids that have figures."""
-        return self.spec != CLEAN and self.severity is None and self.sigma is None
+        """Whether it is neither clean nor an attack nor part of the two grids of figures."""
+        gridded = self.severity is not None or self.sigma is not None
+        return self.spec != CLEAN and not gridded and self.attack is None
 
     @property
     def title(self) -> str:
-        """Words for a menu, such as `fog, severity 3`."""
+        """Words for a menu, such as `fog, severity 3` or `AutoAttack Linf 8/255`."""
+        if self.attack is not None:
+            return f"{self.attack.name} {self.threat}"
         if self.severity is not None:
             return f"{words(self.name)}, severity {self.severity}"
         if self.sigma is not None:
@@ -53,15 +59,24 @@ class Condition:
         return self.spec
 
     @property
+    def threat(self) -> str:
+        """Norm and radius of an attack, such as `Linf 8/255`."""
+        norm = self.norm or ""
+        radius = "smallest norm" if self.eps is None else numbers.radius(self.eps, norm)
+        return f"{norm_name(norm)} {radius}"
+
+    @property
     def order(self) -> tuple[int, str, float, str]:
-        """Where it stands in a list: clean, noise, corruptions, the rest."""
+        """Where it stands in a list: clean, noise, corruptions, attacks, the rest."""
         if self.spec == CLEAN:
             return (0, "", 0.0, "")
         if self.sigma is not None:
             return (1, "", self.sigma, "")
         if self.severity is not None:
             return (2, f"{_place(self.name):02d}", float(self.severity), self.name)
-        return (3, self.name, self.eps or 0.0, self.spec)
+        if self.attack is not None:
+            return (3, f"{self.norm} {self.attack.curve}", self.eps or 0.0, self.spec)
+        return (4, self.name, 0.0, self.spec)
 
 
 def read_condition(row: Mapping[str, object]) -> Condition:
@@ -92,6 +107,7 @@ def read_condition(row: Mapping[str, object]) -> Condition:
         else None,
         eps=float(eps) if isinstance(eps, int | float) else None,
         norm=str(norm) if norm is not None else None,
+        attack=read_attack(spec) if family == "attack" and norm is not None else None,
     )
 
 

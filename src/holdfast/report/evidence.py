@@ -11,7 +11,7 @@ import polars as pl
 
 from holdfast.core.errors import StoreError
 from holdfast.metrics.intervals import Estimate
-from holdfast.records import BROKEN_COLUMNS, Store
+from holdfast.records import BROKEN_COLUMNS, PICTURE_COLUMNS, Store
 from holdfast.report.conditions import CLEAN, Condition
 from holdfast.report.figures import Style, style
 from holdfast.report.subjects import Subject, read_subjects
@@ -105,6 +105,11 @@ class Evidence:
         if not self.has_samples(subject, condition):
             return None
         return self.store.samples(subject.runs[condition])
+
+    def pictures(self, subject: Subject, condition: str) -> pl.DataFrame:
+        """Pictures of a few samples behind a condition; empty where the run kept none."""
+        run = subject.runs.get(condition)
+        return pl.DataFrame(schema=PICTURE_COLUMNS) if run is None else self.store.pictures(run)
 
     def broken(self, setting: Setting) -> pl.DataFrame:
         """Images of a setting that could not be read, from the run that met the most."""

@@ -1,4 +1,4 @@
-"""Figures as plain data for plotly.js: lines with interval bands, heat maps, reliability panels.
+"""Figures as plain data for plotly.js: lines with interval bands, heat maps, steps, waterfalls.
 
 Text and grid colors are left to the page, which knows whether it is light or dark.
 """
@@ -6,7 +6,7 @@ Text and grid colors are left to the page, which knows whether it is light or da
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.metrics.intervals import Estimate
@@ -20,6 +20,9 @@ MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "
 MOST_LINES = len(PALETTE)  # more models than colors are shown as a heat map
 BAND_OPACITY = 0.16
 ROW_HEIGHT = 22  # pixels of a heat map's row
+_TAKEN = "#8A8A8A"
+_ROOM = 1.4  # of the whole, so that there is room for the text of a bar that reaches it
+_HALVES = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,13 @@ def style(place: int) -> Style:
     return Style(PALETTE[hue], MARKERS[(hue + turn) % len(MARKERS)])
 
 
+def _general(place: float) -> str:
+    return f"{place:g}"
+
+
 @dataclass(frozen=True)
 class Axis:
-    """Title and ticks of an axis; `low` and `high` bound what is shown."""
+    """Title and ticks of an axis; `low` and `high` bound what is shown, `write` names a place."""
 
     title: str
     low: float | None = None
@@ -52,6 +59,8 @@ class Axis:
     percent: bool = False
     ticks: Sequence[float] | None = None
     tick_texts: Sequence[str] | None = None
+    log: bool = False
+    write: Callable[[float], str] = _general
 
     def layout(self) -> JsonDict:
         """Settings of the axis in plotly's words."""
@@ -61,12 +70,15 @@ class Axis:
             "zeroline": False,
         }
         if self.low is not None and self.high is not None:
-            settings["range"] = [self.low, self.high]
+            ends = [self.low, self.high]
+            settings["range"] = [math.log10(end) for end in ends] if self.log else ends
+        if self.log:
+            settings["type"] = "log"
         if self.percent:
             settings["tickformat"] = numbers.PERCENT_TICKS
         if self.ticks is not None:
             settings["tickvals"] = list(self.ticks)
-            settings["ticktext"] = list(self.tick_texts or [f"{tick:g}" for tick in self.ticks])
+            settings["ticktext"] = list(self.tick_texts or map(self.write, self.ticks))
         return settings
 
 
@@ -129,10 +141,11 @@ def _hover(name: str, across: Axis, place: float, found: Estimate, up: Axis) -> 
     else:
         written = f"{numbers.decimal(found.value)} {numbers.interval(found.low, found.high)}"
     images = numbers.count(found.count)
-    return f"{label(name)}<br>{across.title}: {place:g}<br>{up.title}: {written}<br>{images} images"
+    where = f"{across.title}: {across.write(place)}"
+    return f"{label(name)}<br>{where}<br>{up.title}: {written}<br>{images} images"
 
 
-def _legend(curves: Sequence[Line]) -> JsonDict:
+def _legend(curves: Sequence[Line] | Sequence[Steps]) -> JsonDict:
     return {
         "showlegend": len(curves) > 1,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
@@ -215,3 +228,84 @@ def _ceiling(values: Sequence[Sequence[float | None]]) -> float:
 def grid_height(rows: int) -> int:
     """Height of a heat map of so many rows, in pixels."""
     return 150 + ROW_HEIGHT * max(rows, 3)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A named histogram: the share between each two of the edges, and a text for each."""
+
+    name: str
+    style: Style
+    edges: Sequence[float]
+    shares: Sequence[float]
+    texts: Sequence[str]
+
+
+def histograms(shown: Sequence[Steps], across: Axis, up: Axis) -> Figure:
+    """Outlines of histograms over each other; the legend stands above."""
+    traces: list[JsonDict] = []
+    for steps in shown:
+        texts = [f"{label(steps.name)}<br>{text}" for text in steps.texts]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": label(numbers.shortened(steps.name)),
+                "x": [steps.edges[0], *steps.edges],
+                "y": [0, *steps.shares, 0],
+                "text": [texts[0], *texts, ""],
+                "hovertemplate": "%{text}<extra></extra>",
+                "line": {"color": steps.style.color, "width": 2, "shape": "hv"},
+                "fill": "tozeroy",
+                "fillcolor": steps.style.band,
+            }
+        )
+    layout = {"xaxis": across.layout(), "yaxis": up.layout(), **_legend(shown)}
+    return Figure(traces, layout)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a waterfall: what it takes from the whole, or, at the end, what is left."""
+
+    name: str
+    taken: Estimate
+    left: float  # share that remains after it
+    last: bool = False
+
+
+def waterfall(title: str, shown: Sequence[Stage], color: str) -> Figure:
+    """Bars from the whole down to what is left, the first stage on top; texts say each share."""
+    trace: JsonDict = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(shown))),
+        "x": [stage.taken.value for stage in shown],
+        "base": [0.0 if stage.last else stage.left for stage in shown],
+        "marker": {"color": [color if stage.last else _TAKEN for stage in shown]},
+        "text": [
+            ("" if stage.last else "\N{MINUS SIGN}") + numbers.percent(stage.taken.value)
+            for stage in shown
+        ],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": [_stage_hover(stage) for stage in shown],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+    layout = {
+        "title": {"text": label(title), "font": {"size": 14}, "x": 0.02},
+        "margin": {"l": 10, "r": 10, "t": 36, "b": 10},
+        "showlegend": False,
+        "bargap": 0.25,
+        "xaxis": Axis("Share of images", 0.0, _ROOM, percent=True, ticks=_HALVES).layout()
+        | {"ticktext": [numbers.percent(tick, 0) for tick in _HALVES]},
+        "yaxis": {**_names([stage.name for stage in shown]), "autorange": "reversed"},
+    }
+    return Figure([trace], layout)
+
+
+def _stage_hover(stage: Stage) -> str:
+    found = stage.taken
+    reads = numbers.percent_interval(found.value, found.low, found.high)
+    left = "" if stage.last else f"<br>{numbers.percent(stage.left)} left"
+    return f"{label(stage.name)}: {reads} of {numbers.count(found.count)} images{left}"

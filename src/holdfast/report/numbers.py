@@ -88,6 +88,24 @@ def eps(value: float | None) -> str:
     return f"{value:g}"
 
 
+def radius(value: float, norm: str) -> str:
+    """Write a radius in a norm: in 255ths for Linf, else as a decimal where that is short."""
+    short = f"{value:.3g}"
+    if norm != "linf" and math.isclose(float(short), value):
+        return short
+    return eps(value)
+
+
+def size(value: float, norm: str) -> str:
+    """Write the measured size of a perturbation in a norm, such as `7.8/255` or `0.42`."""
+    if math.isnan(value):
+        return NO_DATA
+    if norm != "linf":
+        return f"{value:.3g}"
+    levels = 255 * value
+    return f"{levels:.2f}/255" if levels < 1 else f"{levels:.1f}/255"
+
+
 def sigma(value: float) -> str:
     """Write a noise level in [0, 1] pixel units, such as `0.1`."""
     return f"{value:g}"

@@ -66,7 +66,10 @@ SUMMARY_COLUMNS: dict[str, Any] = {
 CONDITION_COLUMNS: dict[str, Any] = {
     **{name: SUMMARY_COLUMNS[name] for name in KEY},
     "condition": pl.String,
+    "title": pl.String,  # in words, such as `AutoAttack Linf 8/255`
     "family": pl.String,
+    "norm": pl.String,
+    "eps": pl.Float64,
     "corruption": pl.String,
     "severity": pl.Int64,
     "sigma": pl.Float64,
@@ -97,12 +100,15 @@ def summary(measurements: pl.DataFrame, *, baseline: str | None = None) -> pl.Da
 
 
 def condition_table(measurements: pl.DataFrame, *, metric: str = "accuracy") -> pl.DataFrame:
-    """One row a model and condition with `CONDITION_COLUMNS`: clean, noise, corruptions, others."""
+    """One row a model and condition with `CONDITION_COLUMNS`, in the order of `Condition`."""
     rows = [
         {
             **_key(subject),
             "condition": condition.spec,
+            "title": condition.title,
             "family": condition.family,
+            "norm": condition.norm,
+            "eps": condition.eps,
             "corruption": condition.name if condition.severity is not None else None,
             "severity": condition.severity,
             "sigma": condition.sigma,

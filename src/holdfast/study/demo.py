@@ -1,9 +1,10 @@
 """The study that ships: does augmentation make a small network hold better, and at what price?
 
-Three networks of one architecture learn scikit-learn's handwritten digits (scaled to 32 x 32)
+Four networks of one architecture learn scikit-learn's handwritten digits (scaled to 32 x 32)
 from the same first weights: plainly; with MixUp and small rotations and shifts; with Gaussian
-noise. Each is measured clean, under a sweep of Gaussian noise and under the 15 corruptions of
-ImageNet-C at five severities, with its calibration.
+noise; on adversarial images. Each is measured clean, under a sweep of Gaussian noise, under the
+15 corruptions of ImageNet-C at five severities and under PGD at five radii, with its calibration;
+and on a few images under AutoAttack, which takes its time where a network holds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from holdfast.perturb.conditions import parse_conditions
 from holdfast.training import Epoch, Recipe, fit
 
 _INIT_SEED = 0
+# Digits are nearly black and white, so radii are those of MNIST and not of photographs.
+_CURVE = "pgd(norm=linf, eps=[0.05, 0.1, 0.15, 0.2, 0.3], steps=20)"
+_THOROUGH = "autoattack(norm=linf, eps=0.1)"
+THOROUGH_IMAGES = 60
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,18 @@ ENTRIES = (
     Entry("plain", Recipe()),
     Entry("mixup + shifts", Recipe(mixup=0.3, rotation=10, shift=0.08)),
     Entry("noise-trained", Recipe(noise=0.4)),
+    Entry("adversarially trained", Recipe(adversarial_eps=0.15, adversarial_steps=3)),
 )
 
 
 def conditions() -> list[Perturbation]:
-    """Clean, the noise sweep and the standard corruptions."""
-    return parse_conditions(["noise-sweep", "corruptions"])
+    """Clean, the noise sweep, the standard corruptions and PGD, on all images."""
+    return parse_conditions(["noise-sweep", "corruptions", _CURVE])
+
+
+def thorough() -> list[Perturbation]:
+    """AutoAttack, on `THOROUGH_IMAGES` of the images."""
+    return parse_conditions(_THOROUGH)
 
 
 def training_images() -> tuple[Tensor, Tensor]:
@@ -78,11 +89,11 @@ class Trainee:
         safetensors.torch.save_file(net.state_dict(), part)
         part.replace(self.path)
 
-    def subject(self, options: Options) -> Subject:
-        """The trained network and the test digits."""
+    def subject(self, options: Options, n: int | None = None) -> Subject:
+        """The trained network and the test digits, or `n` of them."""
         classifier = load_model("small:cnn", weights=self.path)
         dataset = open_dataset("digits", split="test")
-        return open_subject(classifier, dataset, options, name=self.entry.name)
+        return open_subject(classifier, dataset, options, n=n, name=self.entry.name)
 
 
 def _fresh() -> nn.Module:

@@ -13,7 +13,11 @@ from torchvision.transforms import v2
 
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import keys_for
+from holdfast.perturb.attacks.inner import worst_images
+from holdfast.perturb.attacks.pgd import PGD
 from holdfast.training.recipe import Recipe
+
+_GROWING = 0.5  # share of the epochs in which the radius of adversarial training grows
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ def fit(net: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> Itera
             total = 0.0
             for chosen in torch.split(torch.randperm(len(images)), recipe.batch_size):
                 inputs, targets = augment(images[chosen], chosen, recipe, epoch), labels[chosen]
+                if recipe.adversarial_eps:
+                    inputs = _attacked(net, inputs, targets, chosen, recipe, epoch)
                 if mix is not None:
                     inputs, targets = mix(inputs, targets)
                 loss = F.cross_entropy(net(inputs), targets)
@@ -85,6 +91,22 @@ def augment(images: Tensor, ids: Tensor, recipe: Recipe, epoch: int) -> Tensor:
         sigma = keys.stream("sigma").uniform(1, 1, 1, high=recipe.noise).float()
         images = (images + sigma * keys.normal(*images.shape[1:])).clamp(0, 1)
     return images
+
+
+def _attacked(
+    net: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, recipe: Recipe, epoch: int
+) -> Tensor:
+    """Images at which the network is worst, as PGD finds them in evaluation mode.
+
+    The radius grows over the first epochs: from fresh weights a large one is never learned.
+    """
+    grown = min(1.0, epoch / (recipe.epochs * _GROWING))
+    attack = PGD(eps=recipe.adversarial_eps * grown, steps=recipe.adversarial_steps)
+    keys = keys_for(ids, seed=recipe.seed, stream=f"training attack {epoch}")
+    net.eval()
+    moved = worst_images(attack, net, images, labels, keys)
+    net.train()
+    return moved
 
 
 @contextmanager

@@ -20,6 +20,9 @@ class Recipe(BaseModel):
         shift: Each image is moved by up to this fraction of its side.
         noise: Upper end of the sigma, drawn uniformly from zero for each image, of Gaussian
             noise added in [0, 1] pixel units.
+        adversarial_eps: Train on images that PGD has moved within this Linf radius instead of
+            the images themselves (Madry et al. 2018, arXiv:1706.06083); 0 does not.
+        adversarial_steps: Steps of that PGD.
         seed: Keys order and augmentation; the first weights are the caller's.
     """
 
@@ -33,6 +36,8 @@ class Recipe(BaseModel):
     rotation: float = Field(default=0.0, ge=0, le=180)
     shift: float = Field(default=0.0, ge=0, lt=1)
     noise: float = Field(default=0.0, ge=0)
+    adversarial_eps: float = Field(default=0.0, ge=0, le=1)
+    adversarial_steps: int = Field(default=5, ge=1)
     seed: int = 0
 
     @property

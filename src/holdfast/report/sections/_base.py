@@ -145,7 +145,8 @@ class Curves:
             values=[[None if e is None else e.value for e in row] for row in cells],
             hover=[
                 [
-                    f"{label(name)}<br>{self.across.title}: {place:g}<br>{hover_estimate(e)}"
+                    f"{label(name)}<br>{self.across.title}: {self.across.write(place)}<br>"
+                    f"{hover_estimate(e)}"
                     for place, e in zip(places, row, strict=True)
                 ]
                 for name, row in zip(names, cells, strict=True)
@@ -179,4 +180,4 @@ def _mean(points: Mapping[float, Estimate]) -> float:
 
 def _tick(axis: Axis, place: float) -> str:
     texts = dict(zip(axis.ticks or (), axis.tick_texts or (), strict=False))
-    return texts.get(place, f"{place:g}")
+    return texts.get(place, axis.write(place))

@@ -1,4 +1,4 @@
-"""Conditions beyond noise and the standard grid: attacks, shifted sets, variants."""
+"""Conditions beyond noise, the standard grid and attacks: shifted sets, variants."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ _COLUMNS = (
     Column("other-data", "Images"),
     Column("condition", "Condition"),
     Column("family", "Kind"),
-    Column("radius", "Radius", "eps in pixel units of [0, 1]", numeric=True),
     Column("accuracy", "Accuracy", numeric=True),
     Column("images", "Count", "images that the number rests on", numeric=True),
 )
 
 
-@section("others", title="Other conditions", order=45)
+@section("others", title="Other conditions", order=49)
 def build(evidence: Evidence) -> Content | None:
     """A row a model and condition; absent where there are none."""
     found = [
@@ -47,15 +46,11 @@ def build(evidence: Evidence) -> Content | None:
 
 def _row(member: Member, title: str, condition: Condition) -> list[Cell]:
     found = member.subject.estimates[condition.spec, "accuracy"]
-    radius = Cell("", "", None)
-    if condition.eps is not None:
-        radius = Cell(numbers.eps(condition.eps), condition.norm or "", condition.eps)
     return [
         Cell(member.label, "", member.label),
         Cell(title, "", title),
         Cell(condition.spec, "", condition.spec),
         Cell(condition.family, "", condition.family),
-        radius,
         percent_cell(found.value, found.low, found.high),
         Cell(numbers.count(found.count), "", found.count),
     ]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.report import numbers
+from holdfast.report.attacks import headline
 from holdfast.report.blocks import Cell, Column, Content, Table, number_cell, percent_cell
-from holdfast.report.conditions import STANDARD_COUNT
+from holdfast.report.conditions import STANDARD_COUNT, Condition
 from holdfast.report.evidence import Evidence, Setting, ranked
 from holdfast.report.sections._base import (
     AVERAGED,
@@ -18,16 +19,18 @@ from holdfast.report.sections._base import (
     best_sentence,
     section,
 )
-from holdfast.report.subjects import average
+from holdfast.report.subjects import Subject, average
 from holdfast.report.tables import summary_row
 
 _PLACE = (
     Column("model", "Model"),
     Column("data", "Images", "data set, split, and the size at which it was perturbed"),
 )
-_NUMBERS = (
+_ACCURACIES = (
     Column("clean", "Clean accuracy", "on undisturbed images", numeric=True),
     Column("corruption", "Mean corruption accuracy", "over the standard corruptions", numeric=True),
+)
+_OTHERS = (
     Column("slope", "Noise slope, per 0.1 sigma", "points of accuracy", numeric=True),
     Column("area", "Noise curve area", "mean accuracy from sigma 0 to the largest", numeric=True),
     Column("ece", "ECE, clean", "expected calibration error; lower is better", numeric=True),
@@ -35,6 +38,7 @@ _NUMBERS = (
 )
 _MCE = Column("mce", "mCE", "error under corruption over that of the baseline", numeric=True)
 _ACCURATE = Claim("is most accurate", "has an accuracy of")
+_ROBUST = Column("robust", "Robust accuracy", "under the attack named below it", numeric=True)
 _FAILED = Column("failed", "Failed runs", "runs that gave no number", numeric=True)
 
 
@@ -43,16 +47,24 @@ def build(evidence: Evidence) -> Content:
     """One row a model; sorts by any column."""
     known = _rows(evidence)
     # Columns that would say the same of every model are left out.
+    robust = _robust(evidence)
     extra = [(_MCE, _mce)] if evidence.baseline else []
     extra += [(_FAILED, _failed)] if any(row["failed_runs"] for _, row in known) else []
     rows = [
-        [*_place(label, row), *_numbers(row), *(cell(row) for _, cell in extra)]
-        for label, row in known
+        [
+            *_place(label, row),
+            *_accuracies(row),
+            *cells,
+            *_others(row),
+            *(cell(row) for _, cell in extra),
+        ]
+        for (label, row), cells in zip(known, robust, strict=True)
     ]
+    shown = [*_ACCURACIES, *([_ROBUST] if any(robust) else []), *_OTHERS]
     table = Table(
         name="summary-table",
         about="Models with accuracy, robustness and calibration",
-        columns=(*_PLACE, *_NUMBERS, *(column for column, _ in extra)),
+        columns=(*_PLACE, *shown, *(column for column, _ in extra)),
         rows=rows,
     )
     return Content(lead=_lead(evidence), blocks=(table,), note=_note(evidence))
@@ -73,10 +85,12 @@ def _place(label: str, row: Mapping[str, Any]) -> list[Cell]:
     ]
 
 
-def _numbers(row: Mapping[str, Any]) -> list[Cell]:
+def _accuracies(row: Mapping[str, Any]) -> list[Cell]:
+    return [_with_interval(row, "clean_accuracy", images=row["clean_count"]), _corruption(row)]
+
+
+def _others(row: Mapping[str, Any]) -> list[Cell]:
     return [
-        _with_interval(row, "clean_accuracy", images=row["clean_count"]),
-        _corruption(row),
         _slope(row),
         _area(row),
         _with_interval(row, "ece"),
@@ -115,6 +129,24 @@ def _area(row: Mapping[str, Any]) -> Cell:
         "" if value is None else f"to sigma{numbers.NO_BREAK}{numbers.sigma(row['largest_sigma'])}"
     )
     return number_cell(value, numbers.percent(value), detail)
+
+
+def _robust(evidence: Evidence) -> list[list[Cell]]:
+    """A cell a model, of the attack that its setting asks for first; none without attacks."""
+    first = {
+        id(m.subject): headline(setting) for setting in evidence.settings for m in setting.members
+    }
+    if not any(first.values()):
+        return [[] for _ in evidence.members]
+    return [[_stood(member.subject, first.get(id(member.subject)))] for member in evidence.members]
+
+
+def _stood(subject: Subject, condition: Condition | None) -> Cell:
+    found = None if condition is None else subject.estimate(condition.spec, "accuracy")
+    if condition is None or found is None:
+        return percent_cell(None, None, None)
+    cell = percent_cell(found.value, found.low, found.high)
+    return Cell(cell.text, f"{cell.detail}\n{condition.title}".strip(), cell.order)
 
 
 def _mce(row: Mapping[str, Any]) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.metrics.cards import METRICS, MetricCard
 from holdfast.report import numbers
+from holdfast.report.attacks import attacks
 from holdfast.report.blocks import Content, Definitions
 from holdfast.report.evidence import Evidence
 from holdfast.report.sections._base import section
@@ -43,6 +44,24 @@ _TERMS = (
         ),
     ),
 )
+_ATTACK_TERMS = (
+    (
+        "Robust accuracy",
+        (
+            "Accuracy under attack: share of images for which no adversarial image was found. "
+            "Each counted success was confirmed by a fresh float32 pass and lies within eps and "
+            "the pixel range."
+        ),
+    ),
+    (
+        "eps, norm",
+        (
+            "The largest perturbation allowed: for Linf of any one pixel value, for L2 in "
+            "Euclidean length, for L1 in the sum over all values, in units of the pixel range 0 to "
+            "1. For Linf it is written in 255ths, the steps of a stored picture."
+        ),
+    ),
+)
 _DIRECTIONS = {"higher": "Higher is better. ", "lower": "Lower is better. "}
 _DERIVED = ("mean_corruption_accuracy", "robustness_slope", "noise_curve_area")
 
@@ -54,11 +73,13 @@ def build(evidence: Evidence) -> Content:
     shown = measured | set(_DERIVED) | ({"mce"} if evidence.baseline else set())
     cards = [METRICS[name] for name in METRICS if name in shown]
     entries = [(card.title, _meaning(card)) for card in sorted(cards, key=lambda c: c.title)]
+    attacked = any(attacks(setting) for setting in evidence.settings)
+    terms = [*_TERMS, *(_ATTACK_TERMS if attacked else ())]
     lead = (
-        f"{numbers.sentence(numbers.counted(len(_TERMS), 'term'))} and "
+        f"{numbers.sentence(numbers.counted(len(terms), 'term'))} and "
         f"{numbers.counted(len(entries), 'metric')}, as used above."
     )
-    return Content(lead, (Definitions([*_TERMS, *entries]),))
+    return Content(lead, (Definitions([*terms, *entries]),))
 
 
 def _meaning(card: MetricCard) -> str:

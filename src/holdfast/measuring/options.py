@@ -1,0 +1,68 @@
+"""How to measure, apart from what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from holdfast.core.errors import BadValueError
+from holdfast.measuring.view import View
+from holdfast.models import Classifier
+
+_PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    condition: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        view: At which size perturbations act.
+        seed: Keys their randomness.
+        precision: In which adversarial images are searched; they are confirmed in float32.
+        until: Draw images in a fixed random order until the 95 % interval of the accuracy is
+            this narrow, from its middle to an end.
+        source: Model on which attacks are crafted, in place of the one that is measured.
+        batch_size: Images evaluated at a time; None chooses by image size and device.
+        compile_net: Compile the network that is searched with torch.compile.
+        study: Name of the study in the records.
+        progress: Called whenever samples are finished.
+    """
+
+    view: View = field(default_factory=lambda: View("model"))
+    seed: int = 0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    until: float | None = None
+    source: Classifier | None = None
+    batch_size: int | None = None
+    compile_net: bool = False
+    study: str = ""
+    progress: Callable[[Progress], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        sized = self.batch_size is None or type(self.batch_size) is int
+        if not sized or (self.batch_size is not None and self.batch_size < 1):
+            raise BadValueError(
+                f"batch size must be a whole number from 1, got {self.batch_size!r}"
+            )
+        if type(self.seed) is not int or not -(2**63) <= self.seed < 2**63:
+            raise BadValueError(f"seed must be a whole number of 64 bits, got {self.seed!r}")
+        if self.precision not in _PRECISIONS:
+            raise BadValueError(
+                f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}"
+            )
+        if self.until is not None and not 0 < self.until < 0.5:
+            raise BadValueError(
+                "until is the half-width of an interval of a fraction, between 0 and 0.5, such as "
+                f"0.01; got {self.until}"
+            )

@@ -1,0 +1,401 @@
+"""The only loop over attacks: slots kept full, lanes retired when they are done.
+
+A fixed number of slots is evaluated at a time. A sample walks through the stages, one stage an
+attack (and, where there are several eps, all attacks at the smallest eps first); it leaves as
+soon as it has fallen, and another takes its slot: continuous batching. Candidates are collected
+and confirmed together by a fresh float32 pass of the judge. What decides a sample's fate is
+keyed by its id and computed row by row, so neither order nor neighbours matter.
+
+A fall at some eps is a fall at every larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from holdfast.core.randomness import keys_for
+from holdfast.core.specs import canonical
+from holdfast.perturb.attacks.admission import admit, check_labels, chunks
+from holdfast.perturb.attacks.base import Attack, State, Task
+from holdfast.perturb.attacks.evaluator import Evaluator
+from holdfast.perturb.attacks.samples import (
+    CLEAN,
+    GIVEN,
+    Samples,
+    Verdict,
+    choose_targets,
+    is_adversarial,
+    limit,
+)
+from holdfast.perturb.base import Batch
+
+
+@dataclass
+class Candidates:
+    """Samples whose adversarial image awaits confirmation, with the state to go on from."""
+
+    stage: int
+    samples: Samples
+    images: Tensor
+    state: State | None  # None: the lane's budget is spent
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass
+class Stage:
+    """One attack at one eps: who waits for it, and who is under it."""
+
+    attack: Attack
+    waiting: list[Samples] = field(default_factory=list)
+    samples: Samples | None = None
+    state: State | None = None
+
+    @property
+    def live(self) -> int:
+        """Lanes under attack."""
+        return 0 if self.samples is None else len(self.samples)
+
+    @property
+    def load(self) -> int:
+        """Lanes under attack or waiting."""
+        return self.live + sum(len(part) for part in self.waiting)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an engine runs.
+
+    Attributes:
+        slots: Lanes evaluated at a time.
+        seed: Keys all draws.
+        target: Rule or class of a targeted run; None: any wrong class. `GIVEN`: the labels of
+            the batches are the wanted classes, and what the model says of the own images stands
+            for the true ones.
+        members: Stages an eps; None: all are of one eps.
+        transfer: Craft on the searched model without looking at the judge: no lane retires, and
+            the last image of each lane is what the judge sees.
+    """
+
+    slots: int
+    seed: int
+    target: str | int | None = None
+    members: int | None = None
+    transfer: bool = False
+
+
+class Engine:
+    """Runs stages over a stream of samples.
+
+    Args:
+        attacks: The stages in their order: all attacks at the smallest eps, then at the next.
+        search: The model that is searched.
+        judge: The model that confirms; float32.
+        setting: How to run.
+    """
+
+    def __init__(
+        self, attacks: Sequence[Attack], search: Evaluator, judge: Evaluator, setting: Setting
+    ) -> None:
+        self._stages = [Stage(attack) for attack in attacks]
+        self._streams = [canonical(attack.name, attack) for attack in attacks]
+        self._search = search
+        self._judge = judge
+        self._setting = setting
+        self._parked: list[Candidates] = []
+        self._verdicts: list[Verdict] = []
+        self._smallest = any(attack.minimum_norm for attack in attacks)
+        self.flags: set[str] = set()
+
+    def run(self, batches: Iterable[Batch]) -> Iterator[Verdict]:
+        """Verdicts on all samples, in the order in which they are reached."""
+        incoming = chunks(batches, self._setting.slots)
+        dry = False
+        while True:
+            stage = self._next_stage(dry=dry)
+            if stage is not None:
+                with torch.no_grad():
+                    self._step(stage)
+            elif not dry:
+                batch = next(incoming, None)
+                dry = batch is None
+                if batch is not None:
+                    with torch.no_grad():
+                        self._admit(batch)
+            elif self._parked:
+                with torch.no_grad():
+                    self._confirm()
+            else:
+                return
+            yield from self._verdicts
+            self._verdicts.clear()
+
+    def _next_stage(self, *, dry: bool) -> int | None:
+        """The deepest stage that can fill the slots; at the end the shallowest with any lane."""
+        loads = [stage.load for stage in self._stages]
+        full = [place for place, load in enumerate(loads) if load >= self._setting.slots]
+        if full:
+            return full[-1]
+        busy = [place for place, load in enumerate(loads) if load] if dry else []
+        return busy[0] if busy else None
+
+    def _admit(self, batch: Batch) -> None:
+        batch = admit(batch)
+        logits, finite = self._judge.logits(batch.images)
+        check_labels(batch.labels, logits.shape[1])
+        samples = self._fresh(batch, logits)
+        if self._setting.target == GIVEN:
+            wrong = finite & is_adversarial(logits, samples)
+        else:
+            wrong = ~(finite & (logits.argmax(1) == samples.labels))
+        right = ~wrong
+        if bool(wrong.any()):
+            fallen = samples.take(wrong)
+            # What was not finite is shown as such, so that the record counts it as wrong.
+            shown = torch.where(finite[:, None], logits, torch.full_like(logits, torch.nan))[wrong]
+            stage = torch.full_like(fallen.ids, CLEAN)
+            nothing = torch.zeros_like(fallen.norm)
+            self._verdicts.append(Verdict(fallen, stage, fallen.images, shown, nothing))
+        if bool(right.any()):
+            self._enter(0, samples.take(right))
+
+    def _fresh(self, batch: Batch, logits: Tensor) -> Samples:
+        count, columns = len(batch), len(self._stages) + 1
+        zeros = torch.zeros(count, columns, dtype=torch.int64, device=logits.device)
+        forward = zeros.clone()
+        forward[:, -1] = 1
+        labels, ids = batch.labels.to(logits.device), batch.ids.to(logits.device)
+        if self._setting.target == GIVEN:
+            labels, targets = logits.argmax(1), labels
+        else:
+            keys = keys_for(ids, seed=self._setting.seed, stream="target")
+            targets = choose_targets(self._setting.target, logits, labels, keys)
+        return Samples(
+            ids=ids,
+            labels=labels,
+            targets=targets,
+            images=batch.images,
+            logits=logits,
+            lane=torch.zeros_like(ids),
+            forward=forward,
+            gradient=zeros,
+            norm=torch.full((count,), torch.inf, dtype=torch.float64, device=logits.device),
+            found=torch.zeros_like(batch.images) if self._smallest else zeros[:, :0],
+            found_by=torch.full_like(ids, CLEAN),
+            fresh=torch.ones_like(ids, dtype=torch.bool),
+        )
+
+    def _enter(self, place: int, samples: Samples) -> None:
+        """Let samples wait for a stage; at the end of all stages they stand."""
+        if place < len(self._stages):
+            known = self._known(place, samples)
+            if bool(known.any()):
+                self._park(Candidates(place, samples.take(known), samples.found[known], None))
+                samples = samples.take(~known)
+            if len(samples):
+                self._stages[place].waiting.append(samples)
+            return
+        stands = torch.full_like(samples.ids, len(self._stages))
+        nan = torch.full_like(samples.norm, torch.nan)
+        self._verdicts.append(Verdict(samples, stands, samples.images, samples.logits, nan))
+
+    def _known(self, place: int, samples: Samples) -> Tensor:
+        """Samples for which an image found at a smaller eps serves this one, bool [B]."""
+        eps = self._stages[place].attack.eps
+        if not self._smallest or eps is None:
+            return torch.zeros_like(samples.fresh)
+        return (samples.lane == 0) & (samples.norm <= limit(eps))
+
+    def _refill(self, stage: Stage, place: int) -> None:
+        room = self._setting.slots - stage.live
+        taken: list[Samples] = []
+        while room > 0 and stage.waiting:
+            first = stage.waiting.pop(0)
+            if len(first) > room:
+                index = torch.arange(len(first), device=first.ids.device)
+                stage.waiting.insert(0, first.take(index[room:]))
+                first = first.take(index[:room])
+            taken.append(first)
+            room -= len(first)
+        if not taken:
+            return
+        samples = Samples.concat(taken)
+        samples = replace(samples, fresh=torch.ones_like(samples.fresh))
+        keys = keys_for(samples.ids, seed=self._setting.seed, stream=self._streams[place])
+        state = stage.attack.start(
+            Task(
+                samples.images,
+                samples.labels,
+                samples.targets,
+                samples.logits,
+                samples.lane,
+                keys.at(samples.lane),
+            )
+        )
+        self._join(stage, samples, state)
+
+    def _join(self, stage: Stage, samples: Samples, state: State) -> None:
+        if stage.samples is None or stage.state is None:
+            stage.samples, stage.state = samples, state
+        else:
+            stage.samples = Samples.concat([stage.samples, samples])
+            stage.state = type(state).concat([stage.state, state])
+
+    def _step(self, place: int) -> None:
+        """Ask once, tell once, and retire what is done."""
+        stage = self._stages[place]
+        self._refill(stage, place)
+        samples, state, attack = stage.samples, stage.state, stage.attack
+        assert samples is not None  # noqa: S101 - `_next_stage` chose a stage with lanes
+        assert state is not None  # noqa: S101
+        query = attack.ask(state)
+        answer, finite = self._search.answer(attack, state, query)
+        samples.forward[:, place] += self._search.repeats
+        wanted = query.gradient * (self._search.repeats * max(1, answer.scores.shape[1]))
+        samples.gradient[:, place] += wanted
+        self._note_zero_gradients(samples, query.gradient, answer.gradients)
+        wrong = finite & is_adversarial(answer.logits, samples)
+        fell = self._fallen(place, samples, query.images, wrong)
+        images = query.images[fell]  # before `tell` moves them
+        last = query.images.clone() if self._setting.transfer else query.images
+        state = attack.tell(state, answer)
+        finished = attack.finished(state)
+        self._retire(place, state, fell, finished, images, last)
+
+    def _note_zero_gradients(self, samples: Samples, asked: Tensor, gradients: Tensor) -> None:
+        """Flag gradients that vanish where a lane begins, as masked ones do."""
+        first = samples.fresh & asked
+        if bool(first.any()):
+            if bool((gradients[first].flatten(1) == 0).all(1).any()):
+                self.flags.add("zero_gradients")
+            samples.fresh &= ~asked
+
+    def _fallen(self, place: int, samples: Samples, images: Tensor, wrong: Tensor) -> Tensor:
+        """Lanes whose image is adversarial within eps, bool [L]; keeps the smallest found."""
+        rows = wrong.nonzero()[:, 0]
+        if self._setting.transfer or not len(rows):
+            return torch.zeros_like(wrong)
+        attack = self._stages[place].attack
+        sizes = attack.ball.size(images[rows].double() - samples.images[rows].double())
+        if attack.minimum_norm:
+            better = sizes < samples.norm[rows]
+            chosen = rows[better]
+            samples.norm[chosen] = sizes[better]
+            samples.found[chosen] = images[chosen]
+            samples.found_by[chosen] = place
+        fell = torch.zeros_like(wrong)
+        if attack.eps is not None:
+            fell[rows[sizes <= limit(attack.eps)]] = True
+        return fell
+
+    def _retire(
+        self,
+        place: int,
+        state: State,
+        fell: Tensor,
+        finished: Tensor,
+        images: Tensor,
+        last: Tensor,
+    ) -> None:
+        stage = self._stages[place]
+        samples = stage.samples
+        assert samples is not None  # noqa: S101 - `_step` has just used them
+        spent = finished & ~fell
+        going = ~(finished | fell)
+        if bool(going.all()):
+            stage.state = state
+            return
+        # First who stays: samples that the judge sends back join them at once.
+        some = bool(going.any())
+        stage.samples = samples.take(going) if some else None
+        stage.state = state.take(going) if some else None
+        if bool(fell.any()):
+            self._park(Candidates(place, samples.take(fell), images, state.take(fell)))
+        if bool(spent.any()):
+            if self._setting.transfer:
+                self._park(Candidates(place, samples.take(spent), last[spent], None))
+            else:
+                self._lane_done(place, samples.take(spent))
+
+    def _lane_done(self, place: int, samples: Samples) -> None:
+        """Send samples whose lane is spent to their next lane, or on to the next stage."""
+        stage = self._stages[place]
+        lanes = stage.attack.lanes(samples.logits.shape[1])
+        samples = replace(samples, lane=samples.lane + 1)
+        more = samples.lane < lanes
+        if bool(more.any()):
+            stage.waiting.append(samples.take(more))
+        if bool(more.all()):
+            return
+        done = samples.take(~more)
+        done = replace(done, lane=torch.zeros_like(done.lane))
+        # Without an eps the smallest image found is the result.
+        found = done.norm.isfinite() if stage.attack.eps is None else torch.zeros_like(done.fresh)
+        if bool(found.any()):
+            self._park(Candidates(place, done.take(found), done.found[found], None))
+            done = done.take(~found)
+        if len(done):
+            self._enter(place + 1, done)
+
+    def _park(self, candidates: Candidates) -> None:
+        self._parked.append(candidates)
+        if sum(len(entry) for entry in self._parked) >= self._setting.slots:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Show all candidates to the judge; those that it does not confirm go on."""
+        parked, self._parked = self._parked, []
+        logits, finite = self._judge.logits(torch.cat([entry.images for entry in parked]))
+        start = 0
+        for entry in parked:
+            rows = slice(start, start + len(entry))
+            start += len(entry)
+            entry.samples.forward[:, -1] += 1
+            self._settle(entry, logits[rows], finite[rows])
+
+    def _settle(self, entry: Candidates, logits: Tensor, finite: Tensor) -> None:
+        samples, attack = entry.samples, self._stages[entry.stage].attack
+        sizes = attack.ball.size(entry.images.double() - samples.images.double())
+        inside = sizes <= (torch.inf if attack.eps is None else limit(attack.eps))
+        lowest, highest = entry.images.flatten(1).aminmax(dim=1)
+        holds = finite & inside & (lowest >= 0) & (highest <= 1) & is_adversarial(logits, samples)
+        if bool(holds.any()):
+            done = samples.take(holds)
+            by = torch.full_like(done.ids, entry.stage)
+            if entry.state is None and self._smallest and not self._setting.transfer:
+                # Found at a smaller eps, it falls at this one, by the attack that found it.
+                members = self._setting.members or len(self._stages)
+                by = entry.stage - entry.stage % members + done.found_by % members
+            self._verdicts.append(
+                Verdict(done, by, entry.images[holds], logits[holds], sizes[holds])
+            )
+        if not bool(holds.all()):
+            self._go_on(entry, ~holds)
+
+    def _go_on(self, entry: Candidates, rows: Tensor) -> None:
+        """Let samples that were not confirmed go on from where they were."""
+        samples = entry.samples.take(rows)
+        if entry.state is None:
+            if self._setting.transfer:
+                self._lane_done(entry.stage, samples)
+                return
+            self.flags.add("unconfirmed")
+            nothing = torch.full_like(samples.norm, torch.inf)
+            self._forget(entry.stage, replace(samples, norm=nothing))
+            return
+        self.flags.add("unconfirmed")
+        stage, state = self._stages[entry.stage], entry.state.take(rows)
+        spent = stage.attack.finished(state)
+        if bool(spent.any()):
+            self._lane_done(entry.stage, samples.take(spent))
+        if not bool(spent.all()):
+            self._join(stage, samples.take(~spent), state.take(~spent))
+
+    def _forget(self, place: int, samples: Samples) -> None:
+        """Go on without the image that was found: into this stage, or past one without an eps."""
+        self._enter(place if self._stages[place].attack.eps is not None else place + 1, samples)

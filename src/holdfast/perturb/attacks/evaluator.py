@@ -1,0 +1,203 @@
+"""Calls a classifier for the engine: fixed shapes, gradients, counts, and what can go wrong.
+
+The last bits of a logit depend on how many rows a call has, so calls are padded: on a CPU to a
+multiple of 8 rows and at least 16, where the libraries that torch calls no longer change their
+way of summing; on an accelerator always to all slots, which also spares it new plans. With one
+slot nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from holdfast.core.errors import BadValueError
+from holdfast.perturb.attacks.base import Answer, Attack, Query, State
+from holdfast.perturb.base import Classifier
+
+_ROWS, _FEWEST_ROWS = 8, 16  # of a padded call on a CPU
+
+
+class Evaluator:
+    """A classifier as the engine sees it.
+
+    Attributes:
+        flags: What a reader of the numbers must know: `batch_halved`, `nonfinite_logits`,
+            `zero_gradients`.
+        forward_rows: Rows that went through the classifier, padding and repeats included.
+        gradient_rows: Those of them for which a gradient was computed.
+    """
+
+    def __init__(self, classifier: Classifier, slots: int, repeats: int = 1) -> None:
+        self._classifier = classifier
+        self._slots = slots
+        self._most: int | None = None  # rows that the memory holds, once it was too small
+        self.repeats = repeats
+        self.flags: set[str] = set()
+        self.forward_rows = 0
+        self.gradient_rows = 0
+
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits float32 [B, K] without gradient, and which rows were finite, bool [B]."""
+        pieces = [self._forward(piece) for piece in torch.split(images, self._slots)]
+        return self._finite(torch.cat(pieces))
+
+    def answer(self, attack: Attack, state: State, query: Query) -> tuple[Answer, Tensor]:
+        """What the classifier says to a query, and which lanes' logits were finite, bool [L]."""
+        wants = query.gradient
+        if bool(wants.all()):
+            return self._with_gradients(attack, query.images, state.labels, state.aims)
+        if not bool(wants.any()):
+            logits, finite = self.logits(query.images)
+            return self._without_gradients(logits, query.images), finite
+        return self._mixed(attack, state, query)
+
+    def _mixed(self, attack: Attack, state: State, query: Query) -> tuple[Answer, Tensor]:
+        wants = query.gradient
+        some = wants.nonzero()[:, 0]
+        others = (~wants).nonzero()[:, 0]
+        asked, finite_asked = self._with_gradients(
+            attack, query.images[some], state.labels[some], state.aims[some]
+        )
+        logits, finite_rest = self.logits(query.images[others])
+        count = len(wants)
+        whole = Answer(
+            logits.new_empty(count, logits.shape[1]),
+            asked.scores.new_zeros(count, asked.scores.shape[1]),
+            asked.gradients.new_zeros(count, *asked.gradients.shape[1:]),
+        )
+        whole.logits[some], whole.logits[others] = asked.logits, logits
+        whole.scores[some], whole.gradients[some] = asked.scores, asked.gradients
+        finite = torch.empty_like(wants)
+        finite[some], finite[others] = finite_asked, finite_rest
+        return whole, finite
+
+    def _without_gradients(self, logits: Tensor, images: Tensor) -> Answer:
+        none = logits.new_zeros(len(logits), 0)
+        return Answer(logits, none, none.view(len(logits), 0, *[1] * (images.ndim - 1)))
+
+    def _forward(self, images: Tensor) -> Tensor:
+        def pass_once(piece: Tensor) -> tuple[Tensor, ...]:
+            with torch.no_grad():
+                logits = self._call(piece)
+            for _ in range(self.repeats - 1):  # a randomised model: the last draw is the verdict
+                with torch.no_grad():
+                    logits = self._call(piece)
+            return (logits,)
+
+        return self._sparing(pass_once, images)[0]
+
+    def _with_gradients(
+        self, attack: Attack, images: Tensor, labels: Tensor, aims: Tensor
+    ) -> tuple[Answer, Tensor]:
+        def differentiate(piece: Tensor, rows: slice) -> tuple[Tensor, ...]:
+            return self._differentiate(attack, piece, labels[rows], aims[rows])
+
+        start = 0
+
+        def next_piece(piece: Tensor) -> tuple[Tensor, ...]:
+            nonlocal start
+            done = differentiate(piece, slice(start, start + len(piece)))
+            start += len(piece)
+            return done
+
+        logits, scores, gradients = self._sparing(next_piece, images)
+        logits, finite = self._finite(logits)
+        if not bool(finite.all()) or not bool(gradients.isfinite().all()):
+            scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
+        return Answer(logits, scores, gradients), finite
+
+    def _differentiate(
+        self, attack: Attack, images: Tensor, labels: Tensor, aims: Tensor
+    ) -> tuple[Tensor, ...]:
+        total: tuple[Tensor, Tensor] | None = None
+        for _ in range(self.repeats):
+            leaf = self._padded(images).detach().requires_grad_(True)
+            with torch.enable_grad():
+                logits = self._counted(leaf)[: len(images)]
+                scores = attack.scores(logits, labels, aims)
+            self.gradient_rows += len(leaf)
+            _check_differentiable(scores, attack)
+            grads = _gradients(scores, leaf, len(images))
+            found = (scores.detach(), grads)
+            total = found if total is None else (total[0] + found[0], total[1] + found[1])
+        assert total is not None  # noqa: S101 - at least one repeat
+        if self.repeats > 1:
+            total = (total[0] / self.repeats, total[1] / self.repeats)
+        return logits.detach(), *total
+
+    def _call(self, images: Tensor) -> Tensor:
+        return self._counted(self._padded(images))[: len(images)]
+
+    def _counted(self, images: Tensor) -> Tensor:
+        self.forward_rows += len(images)
+        return self._classifier(images).float()
+
+    def _padded(self, images: Tensor) -> Tensor:
+        missing = self._rows(len(images), images.device) - len(images)
+        if missing <= 0:
+            return images
+        return torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
+
+    def _rows(self, count: int, device: torch.device) -> int:
+        if self._slots == 1 or self._most is not None:
+            return count
+        if device.type != "cpu":
+            return self._slots
+        return max(_FEWEST_ROWS, -(-count // _ROWS) * _ROWS)
+
+    def _sparing(
+        self, evaluate: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Evaluate in pieces of half the rows, and again half, where the memory is too small."""
+        rows = len(images)
+        done: list[tuple[Tensor, ...]] = []
+        start = 0
+        while start < rows:
+            piece = images[start : start + (self._most or rows)]
+            try:
+                done.append(evaluate(piece))
+            except torch.OutOfMemoryError:
+                if len(piece) == 1:
+                    raise
+                self._most = (len(piece) + 1) // 2
+                self.flags.add("batch_halved")
+                if images.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            start += len(piece)
+        if len(done) == 1:
+            return done[0]
+        return tuple(torch.cat(column) for column in zip(*done, strict=True))
+
+    def _finite(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        finite = logits.isfinite().all(1)
+        if not bool(finite.all()):
+            self.flags.add("nonfinite_logits")
+            logits = torch.where(finite[:, None], logits, torch.zeros_like(logits))
+        return logits, finite
+
+
+def _gradients(scores: Tensor, leaf: Tensor, count: int) -> Tensor:
+    """Gradients [L, G, ...] of the scores [L, G]; zero where a score does not depend on pixels."""
+    last = scores.shape[1] - 1
+    columns = []
+    for place in range(scores.shape[1]):
+        wanted = torch.zeros_like(scores)
+        wanted[:, place] = 1
+        (found,) = torch.autograd.grad(
+            scores, leaf, wanted, retain_graph=place < last, materialize_grads=True
+        )
+        columns.append(found[:count])
+    return columns[0][:, None] if last == 0 else torch.stack(columns, 1)
+
+
+def _check_differentiable(scores: Tensor, attack: Attack) -> None:
+    if not scores.requires_grad:
+        raise BadValueError(
+            f"{attack.name} needs gradients, but the model's logits carry none: it computes them "
+            "under no_grad, detaches them, or leaves torch. Attack it with square, which needs "
+            "none, or craft on another model and transfer"
+        )

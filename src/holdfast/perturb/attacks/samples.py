@@ -1,0 +1,103 @@
+"""Samples on their way through the attacks, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.core.randomness import Keys
+from holdfast.perturb.attacks._lanes import Lanes
+from holdfast.perturb.attacks.base import UNTARGETED
+
+CLEAN = -1  # stage of samples that were wrong from the start
+GIVEN = "given"  # instead of a rule for targets: the labels of the batches are the wanted classes
+SLACK = 1e-6  # relative and absolute, of the size of a confirmed perturbation
+
+
+def limit(eps: float) -> float:
+    """Largest float64 size of a float32 perturbation that counts as being within eps."""
+    return float(eps) * (1 + SLACK) + SLACK
+
+
+@dataclass
+class Samples(Lanes):
+    """What the engine knows of samples on their way; all tensors, sample first.
+
+    Attributes:
+        ids: int64 [B].
+        labels: int64 [B].
+        targets: Class that an attack must reach, int64 [B]; -1 where any wrong one will do.
+        images: Their own, [B, C, H, W].
+        logits: Of their own images, [B, K].
+        lane: Which lane of the present stage comes next, int64 [B].
+        forward: Forward passes in each stage, int64 [B, S + 1]; the last column counts the clean
+            pass and confirmations.
+        gradient: Passes with gradient in each stage, int64 [B, S + 1].
+        norm: Size of the smallest adversarial perturbation seen, float64 [B]; infinity: none.
+        found: That adversarial image, [B, C, H, W]; [B, 0] where no stage seeks the smallest.
+        found_by: Stage that found it, int64 [B].
+        fresh: Lanes that have had no answer yet, bool [B].
+    """
+
+    ids: Tensor
+    labels: Tensor
+    targets: Tensor
+    images: Tensor
+    logits: Tensor
+    lane: Tensor
+    forward: Tensor
+    gradient: Tensor
+    norm: Tensor
+    found: Tensor
+    found_by: Tensor
+    fresh: Tensor
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of some samples.
+
+    Attributes:
+        samples: The samples.
+        stage: Stage in which each fell, int64 [B]; -1: wrong from the start; S, the number of
+            stages: stands.
+        images: The adversarial image, or the sample's own where it stands, [B, C, H, W].
+        logits: Of these images, by the judge, [B, K].
+        norm: Size of the perturbation, float64 [B]; 0 where wrong from the start; NaN where it
+            stands.
+    """
+
+    samples: Samples
+    stage: Tensor
+    images: Tensor
+    logits: Tensor
+    norm: Tensor
+
+
+def is_adversarial(logits: Tensor, samples: Samples) -> Tensor:
+    """Whether the class given is wrong, or the wanted one in a targeted run, bool [B]."""
+    given = logits.argmax(1)
+    return torch.where(
+        samples.targets == UNTARGETED, given != samples.labels, given == samples.targets
+    )
+
+
+def choose_targets(rule: str | int | None, logits: Tensor, labels: Tensor, keys: Keys) -> Tensor:
+    """Class that each sample shall be given, int64 [B]; -1 for any wrong one.
+
+    `second` is the most likely wrong class of the clean logits, `least_likely` the least likely
+    one, `random` any wrong one. A sample of the wanted class itself takes the second.
+    """
+    if rule is None:
+        return torch.full_like(labels, UNTARGETED)
+    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
+    second = logits.masked_fill(own, -torch.inf).argmax(1)
+    if rule == "second":
+        return second
+    if rule == "least_likely":
+        return logits.masked_fill(own, torch.inf).argmin(1)
+    if rule == "random":
+        return (labels + keys.integers(1, logits.shape[1], 1)[:, 0]) % logits.shape[1]
+    return torch.where(labels == int(rule), second, torch.full_like(labels, int(rule)))

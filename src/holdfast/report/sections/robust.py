@@ -1,0 +1,217 @@
+"""Accuracy under attack: a row a model, a column an attack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.metrics.intervals import Estimate, normal_quantile
+from holdfast.records.flags import TOO_HIGH
+from holdfast.report import numbers
+from holdfast.report.attacks import attacks, headline, is_attacked, norms
+from holdfast.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Content,
+    Table,
+    number_cell,
+    percent_cell,
+)
+from holdfast.report.conditions import CLEAN, Condition
+from holdfast.report.evidence import Evidence, Member, Setting, clean_accuracy, ranked
+from holdfast.report.sections._attack import attacked
+from holdfast.report.sections._base import (
+    KEEPS,
+    WILSON,
+    among,
+    best_sentence,
+    counts_note,
+    per_setting,
+    section,
+    settings_note,
+)
+
+MOST_COLUMNS = 24  # attacks
+_ABOUT = (
+    "Robust accuracy is the share of all images that are right and stand: no attack of the "
+    "column found an image within the radius that is given another class. It is an upper bound; "
+    "a stronger attack may break more. A heading shows the whole condition when it is pointed at."
+)
+_SMALLEST = (
+    "Of the smallest perturbation that an attack without a radius found: the median over images "
+    "that are right when clean, those that stand counting as largest, with a 95 % interval from "
+    "order statistics."
+)
+_STOPPED = (
+    " Where images were drawn until the interval was narrow (flag optional_stopping), it is a "
+    "confidence sequence in place of Wilson's."
+)
+_MARKED = (
+    " Flags below a number are signs that it is too high; they are explained under Failures, "
+    "broken images and flags."
+)
+
+
+@section("robust", title="Robust accuracy", order=41)
+def build(evidence: Evidence) -> Content | None:
+    """Tables of accuracies and of smallest perturbations; absent without attacks."""
+    drawn = attacked(evidence)
+    if not drawn:
+        return None
+    found = [
+        e
+        for setting in drawn
+        for member in setting.members
+        for condition in attacks(setting)
+        if (e := member.subject.estimate(condition.spec, "accuracy")) is not None
+    ]
+    blocks = per_setting(evidence, lambda setting: _blocks(setting, evidence))
+    smallest = any(c.eps is None for setting in drawn for c in attacks(setting))
+    marked = any(TOO_HIGH & set(m.subject.flags) for setting in drawn for m in setting.members)
+    stopped = any("optional_stopping" in m.subject.flags for s in drawn for m in s.members)
+    left = max(len(_bounded(setting)) for setting in drawn) - MOST_COLUMNS
+    note = (
+        f"{_ABOUT} {WILSON}{_STOPPED if stopped else ''} {counts_note(found)} {_SMALLEST if smallest else ''}"
+        f"{_MARKED if marked else ''} {settings_note(evidence)}"
+        f"{f' {left} more attacks are in measurements.csv.' if left > 0 else ''}"
+    )
+    return Content(_lead(drawn[0], evidence), blocks, " ".join(note.split(" ")).strip())
+
+
+def _bounded(setting: Setting) -> list[Condition]:
+    return [condition for condition in attacks(setting) if condition.eps is not None]
+
+
+def _blocks(setting: Setting, evidence: Evidence) -> Sequence[Block]:
+    bounded = _bounded(setting)[:MOST_COLUMNS]
+    free = [condition for condition in attacks(setting) if condition.eps is None]
+    tables = [_accuracies(setting, bounded)] * bool(bounded)
+    tables += [_smallest(setting, free[:MOST_COLUMNS], evidence)] * bool(free)
+    return tables
+
+
+def _accuracies(setting: Setting, conditions: Sequence[Condition]) -> Table:
+    first = headline(setting)
+    spec = "" if first is None else first.spec
+    order = [m for m, _ in ranked(setting.members, lambda s: s.estimate(spec, "accuracy"))]
+    order += [member for member in setting.members if member not in order]
+    shown = [m for m in order if any(c.spec in m.subject.conditions for c in conditions)]
+    columns = [
+        Column("robust-model", "Model"),
+        Column("robust-clean", "Clean", "accuracy on undisturbed images", numeric=True),
+        *(
+            Column(f"robust-{place}", title, condition.spec, numeric=True)
+            for place, (condition, title) in enumerate(_titled(conditions))
+        ),
+    ]
+    rows = [
+        [
+            Cell(member.label, "", member.label),
+            _estimate_cell(clean_accuracy(member.subject)),
+            *(_cell(member, condition) for condition in conditions),
+        ]
+        for member in shown
+    ]
+    about = "Accuracy of each model under each attack"
+    return Table(f"robust-table-{setting.number}", about, columns, rows)
+
+
+def _titled(conditions: Sequence[Condition]) -> list[tuple[Condition, str]]:
+    """Conditions with their titles; two of one title differ in the radii tried before."""
+    titles = [condition.title for condition in conditions]
+    return [
+        (c, f"{title}, smaller first" if _is_chained(c) and titles.count(title) > 1 else title)
+        for c, title in zip(conditions, titles, strict=True)
+    ]
+
+
+def _is_chained(condition: Condition) -> bool:
+    return condition.attack is not None and bool(condition.attack.after)
+
+
+def _cell(member: Member, condition: Condition) -> Cell:
+    cell = _estimate_cell(member.subject.estimate(condition.spec, "accuracy"))
+    raised = [
+        flag
+        for flag, conditions in member.subject.flags.items()
+        if flag in TOO_HIGH and condition.spec in conditions
+    ]
+    return Cell(cell.text, "\n".join([cell.detail, *raised]).strip(), cell.order)
+
+
+def _estimate_cell(found: Estimate | None) -> Cell:
+    if found is None:
+        return percent_cell(None, None, None)
+    return percent_cell(found.value, found.low, found.high)
+
+
+def _smallest(setting: Setting, conditions: Sequence[Condition], evidence: Evidence) -> Table:
+    columns = [
+        Column("smallest-model", "Model"),
+        *(
+            Column(f"smallest-{place}", condition.title, condition.spec, numeric=True)
+            for place, condition in enumerate(conditions)
+        ),
+    ]
+    rows = [
+        [
+            Cell(member.label, "", member.label),
+            *(_norm_cell(member, condition, evidence) for condition in conditions),
+        ]
+        for member in setting.members
+        if any(condition.spec in member.subject.conditions for condition in conditions)
+    ]
+    about = "Median size of the smallest perturbation that an attack found"
+    return Table(f"smallest-table-{setting.number}", about, columns, rows)
+
+
+def _norm_cell(member: Member, condition: Condition, evidence: Evidence) -> Cell:
+    samples = evidence.samples(member.subject, condition.spec)
+    if samples is None or not is_attacked(samples):
+        return number_cell(None, numbers.NOT_MEASURED)
+    sizes = norms(samples)
+    right = sizes[sizes > 0]
+    if not len(right):
+        return number_cell(math.nan, numbers.NO_DATA, "no image is right when clean")
+    found, norm = median(right), condition.norm or ""
+    ends = " to ".join(_size(end, norm) for end in (found.low, found.high))
+    stand = int(np.isinf(right).sum())
+    detail = f"{ends}\n{numbers.count(found.count)} images, {numbers.count(stand)} stand"
+    return number_cell(found.value, _size(found.value, norm), detail)
+
+
+def median(values: NDArray[np.float64]) -> Estimate:
+    """Lower median with the 95 % interval of order statistics, which supposes no distribution.
+
+    Source: Conover 1999, "Practical nonparametric statistics", section 3.2: ranks
+    n/2 -+ z sqrt(n)/2, rounded outwards, cut to what there is.
+    """
+    ordered, count = np.sort(values), len(values)
+    spread = normal_quantile(0.95) * math.sqrt(count) / 2
+    low = max(0, math.floor(count / 2 - spread) - 1)
+    high = min(count - 1, math.ceil(count / 2 + spread))
+    middle = float(ordered[(count - 1) // 2])
+    return Estimate(middle, float(ordered[low]), float(ordered[high]), count)
+
+
+def _size(value: float, norm: str) -> str:
+    return "none found" if math.isinf(value) else numbers.size(value, norm)
+
+
+def _lead(setting: Setting, evidence: Evidence) -> str:
+    first = headline(setting)
+    if first is None:
+        count = numbers.counted(len(attacks(setting)), "attack")
+        return f"{numbers.sentence(count)} sought the smallest perturbation, without a radius."
+    ranking = ranked(setting.members, lambda s: s.estimate(first.spec, "accuracy"))
+    where = f"under {first.title}{among(setting, evidence)}"
+    if not ranking:
+        return f"No image was left to measure {where}."
+    if len(ranking) == 1:
+        clean = ranking[0][0].subject.estimate(CLEAN, "accuracy")
+        where += f", from {numbers.percent(clean.value)} on clean images" if clean else ""
+    return best_sentence(ranking, KEEPS, where, of=len(setting.members))

@@ -1,0 +1,96 @@
+"""What people may write for an attack, and what they are told when it cannot be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import pytest
+from attacks.cases import BRIEF, CASES, each_attack, each_case
+
+from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError
+from holdfast.core.specs import build, canonical, parse_spec
+from holdfast.perturb.attacks import ATTACKS
+from holdfast.perturb.attacks.balls import BALLS
+
+
+@each_case
+def test_the_text_of_an_attack_is_read_back_as_the_same_attack(case):
+    attack = case.attack(target="second")
+    spec = parse_spec(canonical(case.name, attack))
+
+    again = build("attack", spec.name, ATTACKS[spec.name], dict(spec.arguments))
+
+    assert attack == again and hash(attack) == hash(again)
+
+
+def test_each_norm_has_an_attack_with_and_one_without_gradients():
+    kinds = {(case.norm, ATTACKS[case.name].gradients) for case in CASES}
+
+    assert {(norm, kind) for norm in BALLS for kind in (True, False)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("eps", "error", "message"),
+    [
+        (-1, BadValueError, "above 0 and finite, as in eps=8/255, got -1"),
+        (0, BadValueError, "above 0 and finite"),
+        (math.nan, BadValueError, "above 0 and finite"),
+        (math.inf, BadValueError, "above 0 and finite"),
+        ("big", BadTypeError, "must be a number such as 8/255, got 'big'"),
+        (True, BadTypeError, "must be a number such as 8/255, got True"),
+    ],
+    ids=str,
+)
+@each_case
+def test_a_bad_eps_is_refused(case, eps, error, message):
+    with pytest.raises(error, match=message):
+        case.attack(eps=eps)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.norm == "linf"], ids=str)
+def test_an_eps_on_the_scale_of_8_bits_gets_a_hint(case):
+    with pytest.raises(BadValueError, match=r"did you mean 8/255\?"):
+        case.attack(eps=8)
+
+
+@each_attack
+def test_an_eps_is_needed_unless_the_smallest_norm_is_sought(case):
+    if ATTACKS[case.name].minimum_norm:
+        assert case.attack(eps=None).eps is None
+        return
+
+    with pytest.raises(BadTypeError, match="eps must be a number such as 8/255, got None"):
+        case.attack(eps=None)
+
+
+@each_attack
+def test_an_unknown_norm_is_refused(case):
+    with pytest.raises(UnknownNameError, match="no norm named 'l3'; did you mean"):
+        case.attack(norm="l3")
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        ("leest_likely", UnknownNameError, "did you mean least_likely"),
+        (-2, BadValueError, "must be a class from 0 or one of second, least_likely, random"),
+        (1.5, BadValueError, "must be a class from 0 or one of"),
+        (True, BadValueError, "must be a class from 0 or one of"),
+    ],
+    ids=str,
+)
+@each_attack
+def test_a_bad_target_is_refused(case, target, error, message):
+    with pytest.raises(error, match=message):
+        case.attack(target=target)
+
+
+@each_attack
+@pytest.mark.parametrize("value", [0, -3, 2.0, "many", True, math.nan], ids=str)
+def test_a_bad_budget_is_refused(case, value):
+    known = {f.name for f in fields(ATTACKS[case.name])} & (BRIEF.keys() | {"restarts"})
+
+    for field in known:
+        with pytest.raises((BadTypeError, BadValueError), match=f"{field} must be"):
+            case.attack(**{field: value})
