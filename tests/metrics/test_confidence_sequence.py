@@ -182,18 +182,21 @@ def test_a_finite_set_has_a_narrower_interval(seen):
     assert endless.low < finite.low <= 0.5 <= finite.high < endless.high
 
 
-@pytest.mark.parametrize(("successes", "count"), [(0, 12), (5, 12), (12, 12), (29, 30), (20, 39)])
-def test_a_finite_set_has_the_totals_that_the_hypergeometric_law_does_not_exclude(successes, count):
-    population = 40
-    mixture = special.beta(successes + 0.5, count - successes + 0.5) / math.pi
-    likelihood = stats.hypergeom.pmf(successes, population, np.arange(population + 1), count)
-    likelihood /= math.comb(count, successes)
+@pytest.mark.parametrize("count", [1, 7, 15, 22, 23, 24])
+@pytest.mark.parametrize("level", [0.6, 0.95])
+def test_a_finite_set_has_the_totals_that_the_hypergeometric_law_does_not_exclude(count, level):
+    population = 24
+    totals = np.arange(population + 1)
+    for successes in range(count + 1):
+        mixture = special.beta(successes + 0.5, count - successes + 0.5) / math.pi
+        likelihood = stats.hypergeom.pmf(successes, population, totals, count)
+        likelihood /= math.comb(count, successes)
 
-    plausible = np.flatnonzero(20 * likelihood > mixture) / population
+        plausible = np.flatnonzero(likelihood > (1 - level) * mixture) / population
 
-    assert (plausible[0], plausible[-1]) == bernoulli_sequence(
-        successes, count, population=population
-    )
+        assert (plausible[0], plausible[-1]) == bernoulli_sequence(
+            successes, count, level=level, population=population
+        )
 
 
 @pytest.mark.parametrize("level", [0.6, 0.9])

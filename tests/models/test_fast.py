@@ -339,6 +339,25 @@ def test_a_failing_compiler_leaves_the_copy_as_it_was(monkeypatch):
     assert ("undone (compiled): RuntimeError: no compiler found",) == copied.problems
 
 
+def test_a_compiler_that_changes_the_answers_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda net: lambda images: net(images) + 0.01)
+    net = settled(Net())
+    copied = described_copy(classifier(net), compile_net=True)
+
+    assert ("undone (compiled): the answers are not the original's",) == copied.problems
+    assert_same(net, copied.classifier, noise(3, 3, 8, 8))
+
+
+@pytest.mark.slow
+def test_a_compiled_copy_takes_any_number_of_images():
+    net = settled(Net())
+    copied = described_copy(classifier(net), compile_net=True)
+
+    assert copied.changes[-1:] == ("compiled",) or "not_compiled" in copied.classifier.flags
+    for count in (1, 5, 64):
+        assert_same(net, copied.classifier, noise(count, 3, 8, 8))
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("function", "name", "change"),

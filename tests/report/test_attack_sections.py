@@ -246,7 +246,7 @@ def test_the_bars_of_a_waterfall_hang_together(evidence):
     assert pytest.approx(tops) == [
         base + taken for base, taken in zip(bar["base"][:-1], bar["x"][:-1], strict=True)
     ]
-    assert pytest.approx(bar["base"][-2]) == bar["x"][-1]
+    assert (0.0, pytest.approx(bar["base"][-2])) == (bar["base"][-1], bar["x"][-1])
 
 
 def test_single_attacks_have_no_stages(evidence):
@@ -350,6 +350,15 @@ def test_a_histogram_has_every_image(evidence):
     option = first(build("cost", evidence), Figures).options[0]
 
     assert all(pytest.approx(1) == sum(trace["y"]) for trace in option.figures[0].data)
+
+
+def test_the_axis_of_evaluations_is_logarithmic_and_holds_them_all(evidence):
+    figure = first(build("cost", evidence), Figures).options[0].figures[0]
+    axis = figure.layout["xaxis"]
+    places = [place for trace in figure.data for place in trace["x"]]
+
+    assert "log" == axis["type"]
+    assert [min(places), max(places)] == pytest.approx([10**end for end in axis["range"]])
 
 
 def test_the_summary_has_the_robust_accuracy_only_where_there_are_attacks(evidence, store):

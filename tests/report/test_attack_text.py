@@ -1,5 +1,7 @@
 import pytest
 
+from holdfast.perturb.attacks.base import ATTACKS
+from holdfast.perturb.conditions import parse_conditions
 from holdfast.report.attack_text import member_name, read_attack
 from holdfast.report.conditions import read_condition
 
@@ -31,6 +33,13 @@ def read(spec, eps=8 / 255, norm="linf"):
 )
 def test_an_attack_has_a_short_name_that_says_what_is_unusual(spec, name):
     assert name == read_attack(spec).name
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, "autoattack"])
+def test_an_attack_as_it_comes_has_nothing_unusual(name):
+    (attack,) = parse_conditions(name)[1:]
+
+    assert "(" not in read_attack(attack.spec).name
 
 
 def test_points_of_one_curve_share_their_text():

@@ -162,8 +162,8 @@ def _flags(found: Results) -> set[str]:
 
 def _open(name: str, data_dir: Path, preprocessing: Any) -> Dataset:
     if name == "imagenet":
-        pictures = open_dataset(f"imagenet:{data_dir / 'val'}", split="validation")
-        return Prepared(pictures, _picture_function(preprocessing))
+        function = _picture_function(preprocessing)
+        return Prepared(open_dataset(f"imagenet:{data_dir / 'val'}", split="validation"), function)
     files = (data_dir, data_dir / f"{name}.npz")
     file = next((path for path in files if path.suffix == ".npz" and path.is_file()), None)
     if file is not None:

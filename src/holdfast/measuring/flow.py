@@ -199,10 +199,10 @@ class PartFlow:
         self.ended = self.ended or self._enough()
 
     def _spent(self) -> float:
-        """Seconds since this was asked last."""
+        """Seconds since this was asked last, shared evenly by the conditions measured at once."""
         now = time.perf_counter()
         spent, self._since = now - self._since, now
-        return spent
+        return spent / len(self._builders)
 
 
 def _take(outcome: Outcome, index: Tensor) -> Outcome:

@@ -204,7 +204,7 @@ def _score(
     classifier, stream = subject.classifier, subject.stream
     perturbation = _only(runs).bind(stream.ids).sized(options.batch_size)
     earlier = Earlier.of(builders, stream.cut)
-    stopping = Stopping(builders, stream.cut, options.until)
+    stopping = Stopping(builders, stream.cut, len(stream.ids), options.until)
     seen = [Seeing(replica, options) for replica in (classifier, *subject.replicas)]
     flow = PartFlow(
         stream.parts(options.batch_size or _batch_size(classifier), earlier.parts),
@@ -276,7 +276,7 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
     columns = {name: samples[name].to_numpy() for name in SAMPLE_COLUMNS}
     estimates = dict(summarize(columns, classwise=scores.classwise))
     if options.until is not None:
-        low, high = sequence_of(columns["correct"])
+        low, high = sequence_of(columns["correct"], len(subject.stream.ids))
         estimates["accuracy"] = replace(estimates["accuracy"], low=low, high=high)
     return [
         _row(subject, run, options, status="ok", metric=name, **asdict(found), **shared)

@@ -2,7 +2,8 @@
 
 Images come in a random order that is fixed in advance. Only a prefix of that order counts, since
 samples that fall finish before those that stand, and the interval is a confidence sequence,
-which holds whenever one stops.
+which holds whenever one stops. It is about the accuracy on the whole set, from which the images
+are drawn without replacement: it says what measuring all of them would give.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ class Stopping:
     Args:
         builders: The runs; all must be narrow.
         cut: How their parts are cut.
+        population: Images of the set.
         halfwidth: Of the 95 % interval of the accuracy.
     """
 
-    def __init__(self, builders: Sequence[RunBuilder], cut: str, halfwidth: float | None) -> None:
+    def __init__(
+        self, builders: Sequence[RunBuilder], cut: str, population: int, halfwidth: float | None
+    ) -> None:
         self._builders = builders
+        self._population = population
         self._cut = cut
         self._halfwidth = halfwidth
         self._seen: list[list[tuple[int, int]]] = [[] for _ in builders]  # right and count a part
@@ -57,12 +62,12 @@ class Stopping:
     def _narrow(self) -> bool:
         for seen in self._seen:
             right, count = (sum(column) for column in zip(*seen, strict=True)) if seen else (0, 0)
-            low, high = bernoulli_sequence(right, count)
+            low, high = bernoulli_sequence(right, count, population=self._population)
             if not (high - low) / 2 <= float(self._halfwidth or 0):
                 return False
         return True
 
 
-def sequence_of(correct: NDArray[np.bool_]) -> Interval:
-    """Interval of an accuracy that holds whenever one stopped."""
-    return bernoulli_sequence(int(correct.sum()), len(correct))
+def sequence_of(correct: NDArray[np.bool_], population: int) -> Interval:
+    """Interval of the accuracy on the whole set that holds whenever one stopped."""
+    return bernoulli_sequence(int(correct.sum()), len(correct), population=population)

@@ -83,7 +83,7 @@ class _FrozenConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's own name)
         """Convolve [B, C, H, W]; where the input's gradient is not wanted, as torch does."""
         known = input.device.type == "cpu" and input.dtype == self.turned.dtype
-        if known and input.requires_grad and torch.is_grad_enabled():
+        if known and input.ndim == 4 and input.requires_grad and torch.is_grad_enabled():
             return _Convolved.apply(input, self)
         return self.convolved(input)
 
@@ -110,15 +110,6 @@ class ImageConv2d(_FrozenConv2d):
 
     rows: _Axis
     columns: _Axis
-    channels_last: bool
-
-    def convolved(self, images: Tensor) -> Tensor:
-        """Convolve; channels-last where it is said, for gray images too."""
-        if self.channels_last and self.in_channels == 1:
-            # Strides of one channel fit both layouts; these say which one is meant.
-            height, width = images.shape[2:]
-            images = images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
-        return super().convolved(images)
 
     def input_gradient(self, gradient: Tensor, size: tuple[int, int]) -> Tensor:
         """Gradient with respect to the input, [B, O, h, w] -> contiguous [B, C, H, W]."""
@@ -191,7 +182,7 @@ def _adopt_image_layer(layer: nn.Conv2d, *, channels_last: bool) -> None:
     picks = (rows.selection().to(layer.weight), columns.selection().to(layer.weight))
     turned = torch.einsum("rju,slv,oiuv->rsiojl", *picks, layer.weight).flatten(0, 2)
     _become(layer, ImageConv2d, turned, channels_last=channels_last)
-    vars(layer).update(rows=rows, columns=columns, channels_last=channels_last)
+    vars(layer).update(rows=rows, columns=columns)
 
 
 def _adopt_depthwise(layer: nn.Conv2d, *, channels_last: bool) -> None:

@@ -184,7 +184,7 @@ def _is_wide(net: nn.Module) -> bool:
 
 
 class _Autocast(nn.Module):
-    """A network under autocast; gives float32 logits."""
+    """A network under autocast; the classifier around it gives float32 logits."""
 
     def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class _Autocast(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, self.dtype):
             logits: Tensor = self.net(images)
-        return logits.float()
+        return logits
 
 
 def _reduced(result: SearchCopy, precision: Precision, images: Tensor) -> SearchCopy:

@@ -33,10 +33,10 @@ USUAL: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "apgd": {"steps": 100, "restarts": 1, "rho": 0.75, "targets": 9},
         "autoattack": {"version": "standard"},
-        "ddn": {"steps": 100, "init_norm": 1.0, "gamma": 0.05},
+        "ddn": {"steps": 100, "probes": 9, "init_norm": 1.0, "gamma": 0.05},
         "fab": {"steps": 100, "restarts": 1, "targets": 9},
         "fgsm": {"loss": "cross_entropy"},
-        "fmn": {"steps": 100, "step_size": 1.0, "gamma": 0.05},
+        "fmn": {"steps": 100, "probes": 9, "step_size": 1.0, "gamma": 0.05},
         "pgd": {
             "random_start": True,
             "restarts": 1,

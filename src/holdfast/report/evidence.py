@@ -44,7 +44,11 @@ class Setting:
         return [member for member in self.members if test(member.subject)]
 
     def conditions(self) -> list[Condition]:
-        """Conditions of any member: clean, noise, corruptions, the rest."""
+        """Conditions of any member: clean, noise, corruptions, attacks, the rest."""
+        return self._conditions
+
+    @cached_property
+    def _conditions(self) -> list[Condition]:
         found = {c.spec: c for m in self.members for c in m.subject.conditions.values()}
         return sorted(found.values(), key=lambda condition: condition.order)
 

@@ -281,10 +281,10 @@ def waterfall(title: str, shown: Sequence[Stage], color: str) -> Figure:
         "orientation": "h",
         "y": list(range(len(shown))),
         "x": [stage.taken.value for stage in shown],
-        "base": [0.0 if stage.last else stage.left for stage in shown],
+        "base": [stage.left for stage in shown],
         "marker": {"color": [color if stage.last else _TAKEN for stage in shown]},
         "text": [
-            ("" if stage.last else "\N{MINUS SIGN}") + numbers.percent(stage.taken.value)
+            numbers.percent(stage.taken.value if stage.last else -stage.taken.value)
             for stage in shown
         ],
         "textposition": "outside",

@@ -69,12 +69,36 @@ class Judge:
         return (other - logits[self.label]) / (ranked[0] - ranked[2])
 
 
+class Checkpoints:
+    """When to halve the step, arXiv:2003.01690: all losses are kept, and looked back on."""
+
+    def __init__(self, steps, above):
+        # Before the first loss the authors' array of losses after steps holds a zero.
+        self.losses, self.above = [0.0], above
+        self.checked, self.halved = None, True
+        self.interval, self.since = max(int(0.22 * steps), 1), 0
+        self.shrink, self.least = max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
+
+    def stalled(self, loss, best_loss):
+        """Whether, after one more step, it is time to halve."""
+        self.losses.append(loss)
+        self.since += 1
+        if self.since < self.interval:
+            return False
+        recent = self.losses[-self.interval - 1 :]
+        pairs = zip(recent, recent[1:], strict=False)
+        few = sum(self.above(now, then) for then, now in pairs) <= 0.75 * self.interval
+        self.halved = few or (not self.halved and self.checked >= best_loss)
+        self.checked, self.since = best_loss, 0
+        self.interval = max(self.interval - self.shrink, self.least)
+        return self.halved
+
+
 def judged_momentum(judge, image, point, norm, eps, steps):
-    """Algorithm 1 of arXiv:2003.01690; the losses of all steps are kept, and looked back on."""
-    length, before, losses = 2 * eps, point, []
+    """Algorithm 1 of arXiv:2003.01690."""
+    length, before, checkpoints = 2 * eps, point, Checkpoints(steps, judge.above)
     best_loss, slope = judge(point)
-    best, best_slope, checked, halved = point, slope, best_loss, True
-    interval, since = max(int(0.22 * steps), 1), 0
+    best, best_slope = point, slope
     for step in range(steps):
         judge.distinguish((slope.norm() if norm == "l2" else slope.abs().min()) > 1e-6)
         way = slope.sign() if norm == "linf" else slope / slope.norm()
@@ -84,20 +108,10 @@ def judged_momentum(judge, image, point, norm, eps, steps):
             target = brought_back(norm, image, mixed, eps)
         before, point = point, target
         loss, slope = judge(point)
-        losses.append(loss)
         if judge.above(loss, best_loss):
             best, best_slope, best_loss = point, slope, loss
-        since += 1
-        if since == interval:
-            # Before the first loss the authors' array holds a zero.
-            pairs = list(zip([0.0, *losses], losses, strict=False))[-interval:]
-            stalls = sum(judge.above(now, then) for then, now in pairs) <= 0.75 * interval
-            halved = stalls or (not halved and checked >= best_loss)
-            checked = best_loss
-            if halved:
-                length, point, slope = length / 2, best, best_slope
-            interval = max(interval - max(int(0.03 * steps), 1), int(0.06 * steps), 1)
-            since = 0
+        if checkpoints.stalled(loss, best_loss):
+            length, point, slope = length / 2, best, best_slope
 
 
 def judged_sparse(judge, image, point, eps, steps, kept=None):
@@ -109,7 +123,8 @@ def judged_sparse(judge, image, point, eps, steps, kept=None):
     best, best_slope = point, slope
     interval = max(int(0.04 * steps), 1)
     for step in range(1, steps + 1):
-        rank = count - max(int(torch.tensor(kept).float() * count), 1)
+        rank = min(int((1 - torch.tensor(kept).float()) * count), count - 1)
+        rank = count - 1 if changed == 2 else rank
         sizes = slope.abs()
         ranked = sizes.flatten().sort().values
         judge.distinguish(ranked[rank] - ranked[rank - 1] > 1e-6)

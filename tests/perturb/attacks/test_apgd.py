@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from attacks.crowd import Constant, Crowd, Curved, OneByOne, images_of, part_of, task_for
-from attacks.judges import Judge, judged_momentum, judged_sparse, onto_l1
+from attacks.judges import Checkpoints, Judge, judged_momentum, judged_sparse, onto_l1
 from attacks.linear import DISTANCE, SHAPE, linear_model, mid_gray, size
 from attacks.naive import walk
 
@@ -15,6 +15,7 @@ from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.perturb.attacks._apgd_momentum import checkpoints
 from holdfast.perturb.attacks._apgd_sparse import plan
 from holdfast.perturb.attacks.apgd import APGD
+from holdfast.perturb.attacks.base import Answer
 
 EPS = {"linf": 12 / 255, "l2": 0.4, "l1": 0.8}  # DLR is flat where the label is the third class
 NORMS = list(EPS)
@@ -85,10 +86,10 @@ def test_every_point_is_that_of_the_paper(norm, loss, seed, least):
     ("steps", "large_eps", "loss", "seed", "least"),
     [
         (60, False, "cross_entropy", 0, 14),
-        (60, False, "dlr", 7, 16),
-        (60, False, "targeted_dlr", 1, 28),
-        (60, False, "targeted_dlr", 3, 28),
-        (25, True, "targeted_dlr", 0, 28),
+        (60, False, "dlr", 7, 21),
+        (60, False, "targeted_dlr", 1, 61),
+        (60, False, "targeted_dlr", 3, 61),
+        (25, True, "dlr", 1, 28),
         (25, True, "targeted_dlr", 1, 28),
     ],
 )
@@ -96,6 +97,28 @@ def test_every_l1_point_is_that_of_the_paper(steps, large_eps, loss, seed, least
     attack = APGD(norm="l1", eps=EPS["l1"], steps=steps, loss=loss, large_eps=large_eps)
 
     assert_same_way(attack, seed, least)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_steps_are_halved_after_any_losses_as_in_the_authors_code(steps):
+    """Losses that rise, fall, stay and change sign; counted on the way, or looked back on."""
+    numbers = torch.Generator().manual_seed(steps)
+    lanes, rising = 200, torch.randint(-1, 3, (200, 1), generator=numbers)
+    losses = torch.randint(-1, 2, (lanes, steps + 1), generator=numbers)
+    losses = (losses + rising.clamp(max=1)).clamp(min=-1).cumsum(1) - 3
+    attack, model = APGD(steps=steps, eps=0.1), Constant(2)
+    state = attack.start(task_for(images_of((1, 1, 2), lanes), model))
+
+    actual = []
+    for scores in losses.T[:, :, None].float():
+        state = attack.tell(state, Answer(scores, scores, torch.zeros(lanes, 1, 1, 1, 2)))
+        actual.append(state.lengths)
+
+    for row, own in enumerate(losses.tolist()):
+        checkpoints = Checkpoints(steps, lambda now, then: now > then)
+        halvings = [checkpoints.stalled(own[k], max(own[: k + 1])) for k in range(1, steps)]
+        expected = [0.2 / 2 ** sum(halvings[:k]) for k in range(steps)]
+        torch.testing.assert_close(expected, [float(lengths[row]) for lengths in actual[:-1]])
 
 
 def test_checkpoints_of_100_steps_are_those_of_the_paper():

@@ -240,7 +240,7 @@ def test_weights_and_their_gradients_are_left_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     craft("apgd(eps=8/255, steps=5)", model, IMAGES, TRUE)
 
-    assert [] == [name for name, value in model.state_dict().items() if not value.equal(before[name])]
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     assert [None, None] == [parameter.grad for parameter in model.parameters()]
 
 
@@ -279,17 +279,24 @@ def test_no_images_give_no_accuracy():
 
 
 def test_finished_samples_are_not_attacked_again():
-    crafting = Crafting("pgd(eps=1/255, steps=5)", IMAGES, TRUE)
+    crafting, asked = Crafting("pgd(eps=1/255, steps=5)", IMAGES, TRUE), []
     steps = crafting.steps(MODEL)
     first = next(steps)
     steps.close()
-    done = crafting.done.clone()
-    asked = []
-    whole = crafting.finish(lambda images: asked.append(len(images)) or MODEL(images))[0]
+    done = int(crafting.done.sum())
+    whole = crafting.finish(lambda images: asked.append(images.clone()) or MODEL(images))[0]
+    shown = torch.cat(asked)
 
-    assert 0 < first == int(done.sum()) < COUNT
+    assert 0 < first == done < COUNT
+    assert 0 == sum(int((shown == image).flatten(1).all(1).sum()) for image in IMAGES[WRONG])
     assert weak().images.equal(whole.images)
-    assert bool(crafting.done.all())
+
+
+def test_a_sample_is_finished_when_it_is_at_all_eps():
+    crafting = Crafting("pgd(eps=[1/255, 2/255], steps=5)", IMAGES, TRUE)
+    steps = crafting.steps(MODEL)
+
+    assert [0, len(WRONG)] == [next(steps), next(steps)]
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -155,8 +156,8 @@ def test_a_zero_gradient_gives_another_random_direction_each_step():
 
     assert pytest.approx(1.05, rel=1e-5) == size(first[1] - image, "l2")
     assert not torch.equal(first[1], other[1])
-    steps = [(b - a).flatten() for a, b in zip(first[1:], first[2:], strict=False)]
-    assert all(abs(F.cosine_similarity(a, b, dim=0)) < 0.9 for a, b in zip(steps, steps[1:]))
+    steps = [(after - before).flatten() for before, after in pairwise(first)]
+    assert all(abs(F.cosine_similarity(a, b, dim=0)) < 0.9 for a, b in pairwise(steps))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -174,9 +175,9 @@ def test_another_norm_is_refused_with_a_hint(norm):
         ({"init_norm": -1.0}, BadValueError, "init_norm must be above 0"),
         ({"init_norm": math.nan}, BadValueError, "init_norm must be above 0 and finite"),
         ({"init_norm": True}, BadTypeError, "init_norm must be a number"),
-        ({"probes": -1}, BadValueError, "probes must be at least 1|probes must be"),
-        ({"probes": 0.0}, BadTypeError, "probes must be a whole number"),
-        ({"probes": False}, BadTypeError, "probes must be a whole number"),
+        ({"probes": -1}, BadValueError, "probes must be a whole number from 0, got -1"),
+        ({"probes": 0.0}, BadTypeError, "probes must be a whole number from 0, got 0.0"),
+        ({"probes": False}, BadTypeError, "probes must be a whole number from 0, got False"),
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.core.randomness import keys_for
 from holdfast.models import load_model
 from holdfast.perturb.attacks.balls import BALLS
-from holdfast.perturb.attacks.base import UNTARGETED, Task
+from holdfast.perturb.attacks.base import UNTARGETED, Answer, Task
 from holdfast.perturb.attacks.fab import FAB
 
 SHAPE = (3, 5, 5)
@@ -315,6 +315,37 @@ def joined(given):
         if part.scores.shape[1]:
             whole.scores[row], whole.gradients[row] = part.scores[0], part.gradients[0]
     return whole
+
+
+def test_a_lane_that_asked_for_a_gradient_is_not_brought_back():
+    attack = FAB(targets=2)
+    alone = attack.start(task())
+    alone.points += 0.2
+    state = type(alone).concat([alone.take(torch.tensor([0])), alone.take(torch.tensor([0]))])
+    state.step[1] += 1
+    wrong = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    zeros, level = torch.zeros(2, 1), torch.zeros(2, 1, *SHAPE)
+
+    state = attack.tell(state, Answer(wrong.repeat(2, 1), zeros, level))
+    alone = attack.tell(alone, Answer(wrong, zeros[:1], level[:1]))
+
+    assert torch.equal(alone.points[0], state.points[0])
+
+
+@each_norm
+def test_steps_stay_in_the_box(norm):
+    model, attack = linear(2), FAB(norm=norm, eps=0.3, restarts=2, steps=3)
+    image = (torch.arange(75.0).view(SHAPE) % 3) / 2  # pixels at both sides and in the middle
+
+    for lane in (0, 1):
+        seen = torch.stack(walk(attack, model, image, 0, lane=lane).seen)
+        assert seen.min() >= 0 and seen.max() <= 1
+
+
+def test_the_users_target_goes_before_the_targets():
+    state = FAB(targets=9, target=1).start(task(target=1))
+
+    assert state.aims.item() == 1
 
 
 @pytest.mark.parametrize("name", ["steps", "restarts", "targets"])

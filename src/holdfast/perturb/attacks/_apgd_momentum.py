@@ -22,7 +22,7 @@ class MomentumState(BestState):
         frame: What confines it, see `Region`.
         before: The points one step earlier; at the start the same.
         last_losses: Of the last step, 0 before the first one, float32 [L].
-        checked_losses: `best_losses` at the last checkpoint, float32 [L].
+        checked_losses: `best_losses` at the last checkpoint, 0 before the first, float32 [L].
         halved: Whether the step was halved there; true at first, bool [L].
         rises: Steps since the last checkpoint that raised the loss, int64 [L].
         lengths: Of a step, float32 [L].
@@ -114,7 +114,6 @@ class MomentumAscent:
         moved = state.evals > 0
         state.rises += moved & (losses > state.last_losses)
         state.last_losses = torch.where(moved, losses, state.last_losses)
-        state.checked_losses = torch.where(moved, state.checked_losses, losses)
         needed = checkpoints(self.steps, self.rho).to(losses.device)[state.evals]
         due = (needed >= 0).nonzero().view(-1)
         if not len(due):

@@ -54,8 +54,8 @@ class SparseAscent:
 
     Source: Croce and Hein 2021, arXiv:2103.01208, section 4, algorithm 1; fra31/auto-attack.
     Differs: entries that the projection brings back are equal to the image exactly (theirs may
-    differ by rounding, and are then counted as changed: most of those of the start). The number
-    of entries to change is rounded down, not up, but at least 1: from 2 it never came to 1.
+    differ by rounding, and are then counted as changed: most of those of the start). A best point
+    with 2 changed entries is followed by steps in 1; theirs, rounded up, stay at 2 for good.
 
     Attributes:
         eps: Radius.
@@ -111,7 +111,8 @@ class SparseAscent:
                 points.index_copy_(0, sparser, state.best[sparser])
                 gradients = gradients.index_copy(0, sparser, state.best_gradients[sparser])
             count = points[0].numel()
-            rank = count - (state.kept * count).long().clamp_(min=1)
+            rank = ((1 - state.kept) * count).clamp_(0, count - 1).long()
+            rank = rank.maximum(count - (state.changed - 1).clamp_(min=1))
             steps = sparse_signs(gradients, rank).mul_(per_lane(state.lengths, points))
             points = REGIONS["l1"].inside(state.images[:, None], steps.add_(points), radius)
         state.evals = state.evals + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -18,16 +18,16 @@ class Lanes:
     """
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(next(iter(vars(self).values())))  # asked in every step: no `fields` here
 
     def take(self, index: Tensor) -> Self:
         """Copy some lanes: int64 indices [M] or a mask [L]."""
-        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        return type(self)(**{name: tensor[index] for name, tensor in vars(self).items()})
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         """Lanes of all parts, in their order."""
         if len(parts) == 1:
             return parts[0]
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(parts[0])}
+        columns = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
         return type(parts[0])(**{name: torch.cat(column) for name, column in columns.items()})

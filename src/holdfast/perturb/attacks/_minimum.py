@@ -81,8 +81,9 @@ class MinimumNorm(Attack):
         """
         super().check()
         check_whole("steps", self.steps)
-        if self.probes != 0 or type(self.probes) is not int:
-            check_whole("probes", self.probes)
+        if type(self.probes) is not int or self.probes < 0:
+            error = BadValueError if type(self.probes) is int else BadTypeError
+            raise error(f"probes must be a whole number from 0, got {self.probes!r}")
         check_positive("gamma", self.gamma)
         if self.gamma >= 1:
             raise BadValueError(
@@ -161,6 +162,11 @@ class MinimumNorm(Attack):
         numbers = _cosine(self.steps - probes, first, last).to(state.eps.device)
         return numbers[(state.step - probes).clamp_min(0)]
 
+    def reach(self, answer: Answer, drops: Tensor) -> Tensor:
+        """Smallest perturbation that lowers the linearized score so much, [L]; inf where none."""
+        slopes = self.ball.dual_size(answer.gradients[:, 0])
+        return torch.where(slopes > 0, drops / slopes, math.inf)
+
     def _probed(self, task: Task) -> Tensor:
         """The likeliest wrong classes, at most a tenth as many as steps, int64 [L, M]."""
         count = min(self.probes, task.classes - 1, self.steps // 10)
@@ -171,8 +177,7 @@ class MinimumNorm(Attack):
 
     def _probe(self, state: Approach, answer: Answer, rows: Tensor) -> None:
         """Compare a distance, aim at the next class or at last at the nearest; stay fresh."""
-        slopes = self.ball.dual_size(answer.gradients[:, 0]).clamp_min(TINY)
-        reach = -answer.scores[:, 0] / slopes
+        reach = self.reach(answer, -answer.scores[:, 0])
         last = state.probed.shape[1] - 1
         seen = state.probed.gather(1, state.step.clamp_max(last)[:, None])[:, 0]
         nearer = rows & (reach < state.reach)

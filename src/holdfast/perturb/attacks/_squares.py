@@ -1,6 +1,7 @@
 """Random squares: the state of the Square attack, the sizes of its squares, and its Linf moves.
 
-Source: Andriushchenko, Croce, Flammarion and Hein 2020, arXiv:1912.00049, sections 3.2 and 3.3.
+Source: Andriushchenko, Croce, Flammarion and Hein 2020, arXiv:1912.00049, algorithms 1 and 2;
+fra31/auto-attack, square.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from holdfast.core.randomness import Keys
 from holdfast.perturb.attacks.base import State, Task
 
-# Squares tried before p halves: the paper's schedule for 10,000 queries, section 5.1.
+# Squares tried before p halves: the published schedule for 10,000 queries.
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _LARGE = 0.12  # share of the images from which whole images are the cheaper way
 _FIRST_OF_LEVEL = (0, *(tried + 1 for tried in _HALVED_AFTER))  # less one: the start is a query
@@ -29,8 +30,8 @@ class SquareState(State):
     Attributes:
         images: The samples' own images, float32 [L, C, H, W].
         best: Image of the largest loss so far, float32 [L, C, H, W].
-        asked: Image to evaluate, float32 [L, C, H, W]; before an `ask` that does not touch all
-            pixels it equals `best`.
+        asked: Image to evaluate, float32 [L, C, H, W]. For Linf it equals `best` outside the
+            square asked for, so that only the square need be written and undone.
         loss: Of `best`, float32 [L]; minus infinity before the first answer.
         corner: Where the square asked for begins, as a pixel of its plane, int64 [L].
         query: Answers taken so far, int64 [L].
@@ -88,7 +89,7 @@ def sides_of_squares(p_init: float, height: int, width: int, *, odd: bool) -> tu
     Windows, which are `odd`, have at least 3 pixels; nothing exceeds the image.
     """
     area = p_init * height * width
-    sides = [round(math.sqrt(area / 2**halved)) for halved in range(len(_FIRST_OF_LEVEL))]
+    sides = [round(math.sqrt(area / 2**halved)) for halved in range(len(_HALVED_AFTER) + 1)]
     if odd:
         sides = [max(side, 3) | 1 for side in sides]
     return tuple(min(max(side, 1), height, width) for side in sides)

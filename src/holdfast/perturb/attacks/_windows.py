@@ -113,7 +113,7 @@ class Windows(Moves):
         spent = self.spent((state.best - state.images).flatten(1))
         room = spent.neg_().add_(self.budget).div_(channels)[:, None]
         state.asked.copy_(state.best)
-        for length in side.unique().tolist():
+        for length in sorted(set(side.tolist())):
             if length == 0:
                 continue
             rows = (side == length).nonzero().view(-1)

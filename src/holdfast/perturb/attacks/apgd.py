@@ -82,6 +82,22 @@ class APGD(Attack):
         object.__setattr__(self, "targets", self._checked_targets())
         object.__setattr__(self, "large_eps", self._checked_large_eps())
 
+    @property
+    def short(self) -> str:
+        """`apgd-ce`, `apgd-dlr` or `apgd-t`, as AutoAttack calls them."""
+        return {"cross_entropy": "apgd-ce", "dlr": "apgd-dlr"}.get(self.loss, "apgd-t")
+
+    def short_of_classes(self, classes: int) -> bool:
+        """Whether DLR gives way to the margin, or there are fewer wrong classes than targets."""
+        if self.loss == "targeted_dlr":
+            return classes < 4 or (self.targets or 1) > classes - 1
+        return self.loss == "dlr" and classes < 3
+
+    @property
+    def lane_passes(self) -> int:
+        """The start and every step; with larger eps first, the start of each of three stages."""
+        return self.steps + (3 if self.large_eps else 1)
+
     def lanes(self, classes: int) -> int:
         """Restarts, times the classes aimed at."""
         return self.restarts * min(self.targets or 1, classes - 1)

@@ -108,6 +108,7 @@ class State(Lanes):
 Eps = Fraction | float  # in pixels of [0, 1]
 Target = str | int  # a class, or a rule that chooses one from the clean logits
 TARGET_RULES = ("second", "least_likely", "random")
+_SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 _LARGEST_EPS = {"linf": 1.0, "l2": math.inf, "l1": math.inf}
 
 
@@ -154,6 +155,7 @@ class Attack(OnImages, ABC):
     norm: Any
     eps: Any
     target: Any
+    steps: Any  # of those that take steps
 
     @property
     def ball(self) -> Ball:
@@ -186,6 +188,15 @@ class Attack(OnImages, ABC):
     def lanes(self, classes: int) -> int:
         """How many restarts or target classes a sample gets, one after the other."""
         return 1
+
+    @property
+    def lane_passes(self) -> int:
+        """Forward passes of a lane that goes to its end, those with gradients included."""
+        return int(self.steps) + 1
+
+    def passes(self, classes: int) -> int:
+        """Forward passes of a sample that stands: the whole budget."""
+        return self.lanes(classes) * self.lane_passes
 
     @abstractmethod
     def start(self, task: Task) -> State:
@@ -224,8 +235,12 @@ def canonical_eps(eps: Any, norm: str) -> Eps:
             f"eps={eps} is larger than the whole range of a pixel: eps is in pixels of [0, 1]; "
             f"did you mean {float(eps):g}/255?"
         )
+    # One text for one radius: 8/255, but 0.2 and 12.0, however it was written.
     level = round(float(eps) * 255)
-    return Fraction(level, 255) if level and level / 255 == float(eps) else eps
+    if level and level / 255 == float(eps):
+        part = Fraction(level, 255)
+        return part if part.denominator >= _SMALLEST_PART else float(eps)
+    return eps if isinstance(eps, Fraction) else float(eps)
 
 
 def check_target(target: Any) -> None:

@@ -120,12 +120,14 @@ def _differentiations() -> Iterator[list[str]]:
         if event == "call" and frame.f_code in watched:
             seen.append(frame.f_code.co_name)
 
-    before = sys.getprofile()
+    if sys.getprofile() is not None:  # somebody profiles: leave them their figures
+        yield seen
+        return
     sys.setprofile(watch)
     try:
         yield seen
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
 
 
 def _are_probabilities(logits: Tensor) -> bool:

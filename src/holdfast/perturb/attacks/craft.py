@@ -221,7 +221,7 @@ class Crafting:
         if not isinstance(images, Tensor):
             raise BadTypeError(f"expected images as a tensor, got {type(images).__name__}")
         with torch.inference_mode(False):  # what was made in it cannot take part in autograd
-            self._images = admit_images(images.clone() if images.is_inference() else images)
+            self._images = admit_images(images)
             self._labels = _whole(labels, "labels", len(images))
             numbers = torch.arange(len(images)) if ids is None else _whole(ids, "ids", len(images))
             members = len(self.run.members)

@@ -12,16 +12,17 @@ A fall at some eps is a fall at every larger one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from holdfast.core.randomness import keys_for
 from holdfast.core.specs import canonical
+from holdfast.perturb.attacks._stages import Candidates, Stage
 from holdfast.perturb.attacks.admission import admit, check_labels, chunks
-from holdfast.perturb.attacks.base import Attack, State, Task
-from holdfast.perturb.attacks.evaluator import Evaluator
+from holdfast.perturb.attacks.base import Answer, Attack, State, Task
+from holdfast.perturb.attacks.evaluator import Evaluator, keep_freed_memory
 from holdfast.perturb.attacks.samples import (
     CLEAN,
     GIVEN,
@@ -33,38 +34,7 @@ from holdfast.perturb.attacks.samples import (
 )
 from holdfast.perturb.base import Batch
 
-
-@dataclass
-class Candidates:
-    """Samples whose adversarial image awaits confirmation, with the state to go on from."""
-
-    stage: int
-    samples: Samples
-    images: Tensor
-    state: State | None  # None: the lane's budget is spent
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
-@dataclass
-class Stage:
-    """One attack at one eps: who waits for it, and who is under it."""
-
-    attack: Attack
-    waiting: list[Samples] = field(default_factory=list)
-    samples: Samples | None = None
-    state: State | None = None
-
-    @property
-    def live(self) -> int:
-        """Lanes under attack."""
-        return 0 if self.samples is None else len(self.samples)
-
-    @property
-    def load(self) -> int:
-        """Lanes under attack or waiting."""
-        return self.live + sum(len(part) for part in self.waiting)
+_NEAR = 1 + 1e-4  # float32 sizes up to this times the limit are measured again in float64
 
 
 @dataclass(frozen=True)
@@ -109,11 +79,15 @@ class Engine:
         self._setting = setting
         self._parked: list[Candidates] = []
         self._verdicts: list[Verdict] = []
-        self._smallest = any(attack.minimum_norm for attack in attacks)
+        # The smallest image is worth keeping where a larger radius may reuse it, or is none.
+        several = len({attack.eps for attack in attacks}) > 1 or attacks[0].eps is None
+        self._smallest = several and any(attack.minimum_norm for attack in attacks)
+        self._any_class = setting.target is None
         self.flags: set[str] = set()
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Verdict]:
         """Verdicts on all samples, in the order in which they are reached."""
+        keep_freed_memory()
         incoming = chunks(batches, self._setting.slots)
         dry = False
         while True:
@@ -150,7 +124,7 @@ class Engine:
         check_labels(batch.labels, logits.shape[1])
         samples = self._fresh(batch, logits)
         if self._setting.target == GIVEN:
-            wrong = finite & is_adversarial(logits, samples)
+            wrong = finite & is_adversarial(logits, samples, any_class=self._any_class)
         else:
             wrong = ~(finite & (logits.argmax(1) == samples.labels))
         right = ~wrong
@@ -255,66 +229,78 @@ class Engine:
         assert state is not None  # noqa: S101
         query = attack.ask(state)
         answer, finite = self._search.answer(attack, state, query)
-        samples.forward[:, place] += self._search.repeats
-        wanted = query.gradient * (self._search.repeats * max(1, answer.scores.shape[1]))
-        samples.gradient[:, place] += wanted
-        self._note_zero_gradients(samples, query.gradient, answer.gradients)
-        wrong = finite & is_adversarial(answer.logits, samples)
+        samples.forward[:, place].add_(self._search.repeats)
+        if attack.gradients:
+            self._note_gradients(place, samples, query.gradient, answer)
+        wrong = finite & is_adversarial(answer.logits, samples, any_class=self._any_class)
         fell = self._fallen(place, samples, query.images, wrong)
-        images = query.images[fell]  # before `tell` moves them
+        images = None if fell is None else query.images[fell]  # before `tell` moves them
         last = query.images.clone() if self._setting.transfer else query.images
         state = attack.tell(state, answer)
         finished = attack.finished(state)
-        self._retire(place, state, fell, finished, images, last)
+        if fell is not None or bool(finished.any()):
+            self._retire(place, state, (fell, finished), images, last)
+        else:
+            stage.state = state
 
-    def _note_zero_gradients(self, samples: Samples, asked: Tensor, gradients: Tensor) -> None:
-        """Flag gradients that vanish where a lane begins, as masked ones do."""
+    def _note_gradients(self, place: int, samples: Samples, asked: Tensor, answer: Answer) -> None:
+        """Count gradients, and flag those that vanish where a lane begins, as masked ones do."""
+        passes = self._search.repeats * max(1, answer.scores.shape[1])
+        samples.gradient[:, place].add_(asked, alpha=passes)
         first = samples.fresh & asked
         if bool(first.any()):
-            if bool((gradients[first].flatten(1) == 0).all(1).any()):
+            if bool((answer.gradients[first].flatten(1) == 0).all(1).any()):
                 self.flags.add("zero_gradients")
             samples.fresh &= ~asked
 
-    def _fallen(self, place: int, samples: Samples, images: Tensor, wrong: Tensor) -> Tensor:
+    def _fallen(self, place: int, samples: Samples, images: Tensor, wrong: Tensor) -> Tensor | None:
         """Lanes whose image is adversarial within eps, bool [L]; keeps the smallest found."""
+        if self._setting.transfer or not bool(wrong.any()):
+            return None
         rows = wrong.nonzero()[:, 0]
-        if self._setting.transfer or not len(rows):
-            return torch.zeros_like(wrong)
         attack = self._stages[place].attack
+        sizes = attack.ball.size(images[rows] - samples.images[rows])
+        if attack.eps is not None and not self._smallest:
+            rows = rows[sizes <= limit(attack.eps) * _NEAR]
+            if not len(rows):
+                return None
         sizes = attack.ball.size(images[rows].double() - samples.images[rows].double())
-        if attack.minimum_norm:
+        if self._smallest and attack.minimum_norm:
             better = sizes < samples.norm[rows]
             chosen = rows[better]
             samples.norm[chosen] = sizes[better]
             samples.found[chosen] = images[chosen]
             samples.found_by[chosen] = place
+        if attack.eps is None:
+            return None
+        near = sizes <= limit(attack.eps)
+        if not bool(near.any()):
+            return None
         fell = torch.zeros_like(wrong)
-        if attack.eps is not None:
-            fell[rows[sizes <= limit(attack.eps)]] = True
+        fell[rows[near]] = True
         return fell
 
     def _retire(
         self,
         place: int,
         state: State,
-        fell: Tensor,
-        finished: Tensor,
-        images: Tensor,
+        ended: tuple[Tensor | None, Tensor],
+        images: Tensor | None,
         last: Tensor,
     ) -> None:
+        """Park what fell, send on what is spent, and keep the rest."""
         stage = self._stages[place]
         samples = stage.samples
         assert samples is not None  # noqa: S101 - `_step` has just used them
+        fell = torch.zeros_like(ended[1]) if ended[0] is None else ended[0]
+        finished = ended[1]
         spent = finished & ~fell
         going = ~(finished | fell)
-        if bool(going.all()):
-            stage.state = state
-            return
         # First who stays: samples that the judge sends back join them at once.
         some = bool(going.any())
         stage.samples = samples.take(going) if some else None
         stage.state = state.take(going) if some else None
-        if bool(fell.any()):
+        if images is not None:
             self._park(Candidates(place, samples.take(fell), images, state.take(fell)))
         if bool(spent.any()):
             if self._setting.transfer:
@@ -363,7 +349,13 @@ class Engine:
         sizes = attack.ball.size(entry.images.double() - samples.images.double())
         inside = sizes <= (torch.inf if attack.eps is None else limit(attack.eps))
         lowest, highest = entry.images.flatten(1).aminmax(dim=1)
-        holds = finite & inside & (lowest >= 0) & (highest <= 1) & is_adversarial(logits, samples)
+        holds = (
+            finite
+            & inside
+            & (lowest >= 0)
+            & (highest <= 1)
+            & is_adversarial(logits, samples, any_class=self._any_class)
+        )
         if bool(holds.any()):
             done = samples.take(holds)
             by = torch.full_like(done.ids, entry.stage)

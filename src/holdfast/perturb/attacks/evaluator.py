@@ -17,7 +17,18 @@ from holdfast.core.errors import BadValueError
 from holdfast.perturb.attacks.base import Answer, Attack, Query, State
 from holdfast.perturb.base import Classifier
 
+_LARGEST_KEPT = 31 << 20  # bytes
 _ROWS, _FEWEST_ROWS = 8, 16  # of a padded call on a CPU
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed tensors of a few MB instead of giving them back each time.
+
+    glibc maps blocks above a threshold anew and unmaps them when they are freed, so that every
+    page of a temporary faults: 20 times the cost of the arithmetic on it. Freeing one block of
+    just under 32 MB raises the threshold to that, for good.
+    """
+    torch.empty(_LARGEST_KEPT, dtype=torch.uint8)
 
 
 class Evaluator:
@@ -41,15 +52,17 @@ class Evaluator:
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits float32 [B, K] without gradient, and which rows were finite, bool [B]."""
+        if len(images) <= self._slots:
+            return self._finite(self._forward(images))
         pieces = [self._forward(piece) for piece in torch.split(images, self._slots)]
         return self._finite(torch.cat(pieces))
 
     def answer(self, attack: Attack, state: State, query: Query) -> tuple[Answer, Tensor]:
         """What the classifier says to a query, and which lanes' logits were finite, bool [L]."""
         wants = query.gradient
-        if bool(wants.all()):
+        if attack.gradients and bool(wants.all()):
             return self._with_gradients(attack, query.images, state.labels, state.aims)
-        if not bool(wants.any()):
+        if not attack.gradients or not bool(wants.any()):
             logits, finite = self.logits(query.images)
             return self._without_gradients(logits, query.images), finite
         return self._mixed(attack, state, query)
@@ -105,7 +118,8 @@ class Evaluator:
 
         logits, scores, gradients = self._sparing(next_piece, images)
         logits, finite = self._finite(logits)
-        if not bool(finite.all()) or not bool(gradients.isfinite().all()):
+        # The sum says in one pass whether all of them are finite.
+        if not bool(gradients.sum().isfinite()):
             scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
         return Answer(logits, scores, gradients), finite
 
@@ -173,17 +187,23 @@ class Evaluator:
         return tuple(torch.cat(column) for column in zip(*done, strict=True))
 
     def _finite(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        finite = logits.isfinite().all(1)
-        if not bool(finite.all()):
-            self.flags.add("nonfinite_logits")
-            logits = torch.where(finite[:, None], logits, torch.zeros_like(logits))
-        return logits, finite
+        finite = logits.isfinite()
+        if bool(finite.all()):
+            return logits, finite[:, 0]
+        finite = finite.all(1)
+        self.flags.add("nonfinite_logits")
+        return torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite
 
 
 def _gradients(scores: Tensor, leaf: Tensor, count: int) -> Tensor:
     """Gradients [L, G, ...] of the scores [L, G]; zero where a score does not depend on pixels."""
     last = scores.shape[1] - 1
     columns = []
+    if last == 0:
+        (found,) = torch.autograd.grad(
+            scores, leaf, torch.ones_like(scores), materialize_grads=True
+        )
+        return found[:count, None]
     for place in range(scores.shape[1]):
         wanted = torch.zeros_like(scores)
         wanted[:, place] = 1
@@ -191,7 +211,7 @@ def _gradients(scores: Tensor, leaf: Tensor, count: int) -> Tensor:
             scores, leaf, wanted, retain_graph=place < last, materialize_grads=True
         )
         columns.append(found[:count])
-    return columns[0][:, None] if last == 0 else torch.stack(columns, 1)
+    return torch.stack(columns, 1)
 
 
 def _check_differentiable(scores: Tensor, attack: Attack) -> None:

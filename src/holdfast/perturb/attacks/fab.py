@@ -102,6 +102,20 @@ class FAB(Attack):
         if self.targets is not None:
             check_whole("targets", self.targets)
 
+    @property
+    def short(self) -> str:
+        """`fab-t` where it aims at one class after the other, as AutoAttack calls it."""
+        return "fab" if self.targets is None else "fab-t"
+
+    def short_of_classes(self, classes: int) -> bool:
+        """Whether there are fewer wrong classes than it would aim at."""
+        return self.targets is not None and self.targets > classes - 1
+
+    @property
+    def lane_passes(self) -> int:
+        """A gradient and a look at the stepped image, each step."""
+        return 2 * self.steps
+
     def lanes(self, classes: int) -> int:
         """Restarts times classes aimed at."""
         return self._aimed(classes) * self.restarts

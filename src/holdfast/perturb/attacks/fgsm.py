@@ -65,6 +65,11 @@ class FGSM(Attack):
         self.check()
         check_loss(self.loss, _LOSSES)
 
+    @property
+    def lane_passes(self) -> int:
+        """The gradient, and a look at the stepped image."""
+        return 2
+
     def start(self, task: Task) -> FgsmState:
         """Stand at the own images."""
         return FgsmState(task.labels, task.targets, task.images, torch.zeros_like(task.labels))

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from holdfast.perturb.attacks._minimum import (
-    TINY,
     Approach,
     MinimumNorm,
     check_positive,
@@ -37,11 +36,11 @@ class FMN(MinimumNorm):
     adversarial start.
     Differs: part of the steps are probes, after which the difference is to the nearest class
     until the first success, then, as published, to the largest wrong logit; `probes=0` leaves
-    that out. Until the first success a step is brought into ball and box at once, for clipping
-    after projecting shortens it, and some lanes would never get there; the point of the last step
-    is seen too; where the gradient is exactly zero, a random direction takes its place. The L2
-    projection is the paper's: in foolbox 3.3.4 its factor is always 1, and adv-lib clips pixels
-    at 1 instead of the factor.
+    that out. Where the box cuts the steps, the published radius creeps towards the boundary or
+    stops before it: until the first success it is 1 + gamma times as large, and a step is brought
+    into ball and box at once. The point of the last step is seen too. Where the gradient is
+    exactly zero, a random direction takes its place. The L2 projection is the paper's: in foolbox
+    3.3.4 its factor is always 1, and adv-lib clips pixels at 1 instead of the factor.
 
     Attributes:
         norm: What is measured.
@@ -88,9 +87,8 @@ class FMN(MinimumNorm):
         sizes = self.ball.size(deltas)
         fallen = self.fallen(state, answer.logits)
         state.best = torch.where(fallen, torch.minimum(state.best, sizes), state.best)
-        slopes = self.ball.dual_size(answer.gradients[:, 0]).clamp_min(TINY)
-        first = sizes + answer.scores[:, 0].abs() / slopes
-        outside = torch.where(state.best.isinf(), first, state.eps * (1 + gamma))
+        first = sizes + self.reach(answer, answer.scores[:, 0].abs())
+        outside = torch.where(state.best.isinf(), first, state.eps) * (1 + gamma)
         inside = torch.minimum(state.eps * (1 - gamma), state.best)
         state.eps = torch.where(fallen, inside, outside).minimum(state.limit)
         if self.target is None:

@@ -124,6 +124,10 @@ class AttackRun(OnImages, Perturbation):
             for name, before in zip(names, earlier, strict=True)
         )
 
+    def budgets(self, classes: int) -> tuple[int, ...]:
+        """Forward passes of a standing sample in each of `members`, at one radius."""
+        return tuple(attack.passes(classes) for attack in self._attacks(self.eps[0]))
+
     @property
     def names(self) -> Mapping[str, Mapping[int, str]]:
         known = {CLEAN: "clean", **dict(enumerate(self.members))}

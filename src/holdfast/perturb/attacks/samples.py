@@ -76,9 +76,17 @@ class Verdict:
     norm: Tensor
 
 
-def is_adversarial(logits: Tensor, samples: Samples) -> Tensor:
-    """Whether the class given is wrong, or the wanted one in a targeted run, bool [B]."""
+def is_adversarial(logits: Tensor, samples: Samples, *, any_class: bool) -> Tensor:
+    """Whether the class given is wrong, or the wanted one, bool [B].
+
+    Args:
+        logits: float32 [B, K].
+        samples: Whose they are.
+        any_class: The run is not targeted.
+    """
     given = logits.argmax(1)
+    if any_class:
+        return given != samples.labels
     return torch.where(
         samples.targets == UNTARGETED, given != samples.labels, given == samples.targets
     )

@@ -35,7 +35,7 @@ class Square(Attack):
     log-probability of the target, as published.
 
     Source: Andriushchenko, Croce, Flammarion and Hein 2020, arXiv:1912.00049; L1 version: Croce
-    and Hein 2021, arXiv:2103.01208, section 5; fra31/auto-attack, square.py.
+    and Hein 2021, arXiv:2103.01208; fra31/auto-attack, square.py.
     Differs: AutoAttack's copy makes one query more, for it does not count the start, as the
     authors' first code did. Position, signs and orientation are drawn for each sample; there
     they are partly shared by the batch. Squares reach the last row and column, as the paper has
@@ -79,6 +79,11 @@ class Square(Attack):
     def moves(self) -> Moves:
         """How the norm's search moves."""
         return _MOVES[self.norm](float(self.eps), float(self.p_init))
+
+    @property
+    def lane_passes(self) -> int:
+        """Every query is a forward pass."""
+        return self.queries
 
     def lanes(self, classes: int) -> int:
         """One a restart."""

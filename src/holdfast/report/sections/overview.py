@@ -133,9 +133,8 @@ def _area(row: Mapping[str, Any]) -> Cell:
 
 def _robust(evidence: Evidence) -> list[list[Cell]]:
     """A cell a model, of the attack that its setting asks for first; none without attacks."""
-    first = {
-        id(m.subject): headline(setting) for setting in evidence.settings for m in setting.members
-    }
+    asked = [(headline(setting), setting.members) for setting in evidence.settings]
+    first = {id(m.subject): condition for condition, members in asked for m in members}
     if not any(first.values()):
         return [[] for _ in evidence.members]
     return [[_stood(member.subject, first.get(id(member.subject)))] for member in evidence.members]

@@ -75,7 +75,8 @@ def build(evidence: Evidence) -> Content | None:
     stopped = any("optional_stopping" in m.subject.flags for s in drawn for m in s.members)
     left = max(len(_bounded(setting)) for setting in drawn) - MOST_COLUMNS
     note = (
-        f"{_ABOUT} {WILSON}{_STOPPED if stopped else ''} {counts_note(found)} {_SMALLEST if smallest else ''}"
+        f"{_ABOUT} {WILSON}{_STOPPED if stopped else ''} {counts_note(found)} "
+        f"{_SMALLEST if smallest else ''}"
         f"{_MARKED if marked else ''} {settings_note(evidence)}"
         f"{f' {left} more attacks are in measurements.csv.' if left > 0 else ''}"
     )
