@@ -88,6 +88,21 @@ def test_n_takes_the_images_that_measure_takes(craft, measure, here):
     assert ids == loaded(here / "b.npz")["id"].tolist()
 
 
+def test_an_image_is_attacked_alike_whatever_stands_beside_it(craft, here):
+    craft("--n", "7")
+    craft("--out", "c.npz")
+    few, all_ = loaded(here / "b.npz"), loaded(here / "c.npz")
+
+    assert np.array_equal(all_["x"][few["id"]], few["x"])
+
+
+def test_the_seed_keys_the_draws(craft, here):
+    craft("--seed", "1")
+    craft("--seed", "2", "--out", "c.npz")
+
+    assert not np.array_equal(loaded(here / "b.npz")["x"], loaded(here / "c.npz")["x"])
+
+
 def test_rounded_pictures_can_be_measured(craft, cli, here):
     result = craft("--round")
     again = cli("measure", "--model", "net.py:bright", "--data", "npz:b.npz", "--json")

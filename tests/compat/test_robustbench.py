@@ -14,6 +14,7 @@ from holdfast.compat import benchmark
 from holdfast.compat.robustbench import EPS, Part, Prepared, _pixels
 from holdfast.core.errors import HoldfastError
 from holdfast.records import Store
+from holdfast.records.robustbench import read_model_info
 
 COUNT = 30
 PICTURES = pictures(COUNT)
@@ -161,13 +162,22 @@ def test_the_data_may_be_a_file(folder):
 
 @pytest.mark.slow
 def test_corruptions_give_the_mean_of_the_fifteen_at_five_severities(folder):
-    clean, under = benchmark(Textured(), n_examples=10, threat_model="corruptions", data_dir=folder)
+    clean, under = benchmark(
+        Textured(),
+        n_examples=10,
+        threat_model="corruptions",
+        data_dir=folder,
+        to_disk=True,
+        model_name="Mine",
+    )
     rows = Store.existing(folder / "holdfast-store").measurements().filter(metric="accuracy")
     found = rows.filter(rows["condition"] != "clean")["value"]
 
     assert 0.7 == clean
     assert 75 == len(found)
     assert pytest.approx(found.mean(), abs=1e-12) == under
+    info = dict(read_model_info("model_info").select("metric", "value").iter_rows())
+    assert {"clean_accuracy": 0.7, "corruption_accuracy": round(under, 4)} == info
 
 
 def test_a_summary_is_logged_and_written(folder, caplog, tmp_path):
@@ -186,8 +196,8 @@ def test_results_can_be_kept_as_robustbench_keeps_them(folder):
     )
     info = json.loads(Path("model_info/cifar10/Linf/Mine.json").read_text())
 
-    assert ("cifar10", 16 / 255) == (info["dataset"], info["eps"])
-    assert (0.85, 0.0) == (float(info["clean_acc"]), float(info["autoattack_acc"]))
+    assert ("cifar10", "16/255") == (info["dataset"], info["eps"])
+    assert ("85.00", "0.00") == (info["clean_acc"], info["autoattack_acc"])
 
 
 @pytest.mark.parametrize(

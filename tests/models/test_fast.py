@@ -166,6 +166,19 @@ def test_a_fold_that_only_the_answers_show_to_be_wrong_is_undone():
     assert_same(net, copied.classifier, noise(3, 3, 8, 8))
 
 
+def only_the_gradient_knows(net, x):
+    read = F.conv2d(x, net.conv.weight, padding=1)
+    return net.norm(net.conv(x)) + (read - read.detach())
+
+
+def test_a_fold_that_only_the_gradient_shows_to_be_wrong_is_undone():
+    net = settled(Net(only_the_gradient_knows))
+    copied = described_copy(classifier(net))
+
+    assert "1 BatchNorm folded" in copied.problems[0]
+    assert_same(net, copied.classifier, noise(3, 3, 8, 8))
+
+
 def test_a_norm_in_training_mode_stays_so():
     net = settled(Net())
     original = classifier(net)

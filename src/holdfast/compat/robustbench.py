@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from holdfast.compat._telling import LOGGER, tell_flags, telling
-from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
+from holdfast.core.errors import BadTypeError, BadValueError, StoreError, unknown_name
 from holdfast.core.identity import digest_json
 from holdfast.data import Broken, Dataset, OpenClasses, Sample, choose, open_dataset
 from holdfast.measuring import Results, measure
@@ -25,6 +25,7 @@ from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.run import AttackRun
 from holdfast.perturb.base import Perturbation
 from holdfast.perturb.conditions import parse_conditions
+from holdfast.records.robustbench import ModelInfo, write_model_info
 
 # Radii of the leaderboards; RobustBench/robustbench, README.
 EPS = {
@@ -41,7 +42,6 @@ PREPROCESSINGS: dict[str, Callable[[Any], Any]] = {
     "Res224": transforms.Resize(224),
     "Crop288": transforms.CenterCrop(288),
 }
-_FIELDS = {"corruptions": "corruptions_acc"}  # where a model_info keeps the accuracy under threat
 
 
 def benchmark(  # noqa: PLR0913, PLR0917 - the published signature
@@ -76,7 +76,8 @@ def benchmark(  # noqa: PLR0913, PLR0917 - the published signature
         n_examples: At most so many images: of CIFAR the first ones.
         dataset: cifar10, cifar100 or imagenet; RobustBench's enumerations are taken too.
         threat_model: Linf, L2 or corruptions.
-        to_disk: Whether model_info/DATASET/THREAT_MODEL/MODEL_NAME.json is written.
+        to_disk: Whether model_info/DATASET/THREAT_MODEL/MODEL_NAME.json is written, as
+            `holdfast.records.robustbench` reads it.
         model_name: Needed for that.
         data_dir: Folder of the data sets: what `holdfast.load_data` keeps there, or DATASET.npz
             (arrays x uint8 NHWC and y); or such a file. ImageNet's pictures are in its `val`.
@@ -116,7 +117,7 @@ def benchmark(  # noqa: PLR0913, PLR0917 - the published signature
         LOGGER.info("Adversarial accuracy: %.2f%%", 100 * robust)
         tell_flags(_flags(found))
     if to_disk and model_name is not None:
-        _write_info(name, threat, model_name, (clean, robust, radius))
+        _write_info(name, threat, model_name, found, (clean, robust))
     return clean, robust
 
 
@@ -170,8 +171,9 @@ def _open(name: str, data_dir: Path, preprocessing: Any) -> Dataset:
         images = open_dataset(f"npz:{file}", split="test")
     else:
         images = open_dataset(name, split="test", root=data_dir)
-    function = _picture_function(preprocessing) if preprocessing is not None else None
-    return images if function is None else Prepared(images, function)
+    if preprocessing is None:
+        return images
+    return Prepared(images, _picture_function(preprocessing))
 
 
 def _picture_function(preprocessing: Any) -> Callable[[Any], Any]:
@@ -319,18 +321,21 @@ class _AsItIs(nn.Module):
 
 
 def _write_info(
-    name: str, threat: str, model_name: str, found: tuple[float, float, float | None]
+    name: str, threat: str, model_name: str, found: Results, accuracies: tuple[float, float]
 ) -> None:
-    """Write what was found as RobustBench's `update_json` does; see its `ModelInfo`."""
-    clean, robust, radius = found
-    folder = Path("model_info") / name / threat
-    folder.mkdir(parents=True, exist_ok=True)
-    info: dict[str, Any] = {"name": model_name, "dataset": name, "eps": radius}
-    info |= {"clean_acc": clean, _FIELDS.get(threat, "autoattack_acc"): robust}
-    target = folder / f"{model_name}.json"
+    """Write the file of a model below the current folder, where RobustBench puts it."""
+    target = Path("model_info") / name / threat / f"{model_name}.json"
+    if threat != "corruptions":
+        write_model_info(target, found.measurements, ModelInfo(dataset=name))
+        return
+    clean, under = (f"{100 * accuracy:.2f}" for accuracy in accuracies)
+    info = {"dataset": name, "clean_acc": clean, "corruptions_acc": under}
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(info, indent=2), encoding="utf-8")
         part.replace(target)
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error}; choose another folder") from error
     finally:
         part.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from holdfast.perturb.attacks.balls import BALLS
 EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 2.0}
 BRIEF = {"steps": 6, "queries": 14}  # instead of the published budgets
 VARIANTS = {
+    "ddn": [{"steps": 20}],  # with two probes
+    "fmn": [{"steps": 20}],
     "apgd": [{"loss": "dlr"}, {"loss": "targeted_dlr"}, {"restarts": 2}],
     "fab": [{"targets": 9}, {"restarts": 2}],
     "pgd": [{"momentum": 0.9, "loss": "margin"}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -86,8 +87,8 @@ class Checkpoints:
         if self.since < self.interval:
             return False
         recent = self.losses[-self.interval - 1 :]
-        pairs = zip(recent, recent[1:], strict=False)
-        few = sum(self.above(now, then) for then, now in pairs) <= 0.75 * self.interval
+        rises = sum(self.above(now, then) for then, now in pairwise(recent))
+        few = rises <= 0.75 * self.interval
         self.halved = few or (not self.halved and self.checked >= best_loss)
         self.checked, self.since = best_loss, 0
         self.interval = max(self.interval - self.shrink, self.least)

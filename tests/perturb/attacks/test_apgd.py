@@ -105,20 +105,52 @@ def test_steps_are_halved_after_any_losses_as_in_the_authors_code(steps):
     numbers = torch.Generator().manual_seed(steps)
     lanes, rising = 200, torch.randint(-1, 3, (200, 1), generator=numbers)
     losses = torch.randint(-1, 2, (lanes, steps + 1), generator=numbers)
-    losses = (losses + rising.clamp(max=1)).clamp(min=-1).cumsum(1) - 3
+    losses = (losses + rising.clamp(max=1)).clamp(min=-1).cumsum(1)
+    losses -= torch.randint(1, 2 * steps, (lanes, 1), generator=numbers)
     attack, model = APGD(steps=steps, eps=0.1), Constant(2)
     state = attack.start(task_for(images_of((1, 1, 2), lanes), model))
 
     actual = []
     for scores in losses.T[:, :, None].float():
         state = attack.tell(state, Answer(scores, scores, torch.zeros(lanes, 1, 1, 1, 2)))
-        actual.append(state.lengths)
+        actual.append(state.lengths.clone())
 
     for row, own in enumerate(losses.tolist()):
         checkpoints = Checkpoints(steps, lambda now, then: now > then)
         halvings = [checkpoints.stalled(own[k], max(own[: k + 1])) for k in range(1, steps)]
         expected = [0.2 / 2 ** sum(halvings[:k]) for k in range(steps)]
         torch.testing.assert_close(expected, [float(lengths[row]) for lengths in actual[:-1]])
+
+
+def test_an_l1_lane_goes_back_to_a_best_point_that_became_sparser():
+    """With the gradient there: pixel 7 where the loss was largest, 9 elsewhere."""
+    attack, image = APGD(norm="l1", eps=1, steps=100, large_eps=False), mid_gray()
+    state, seen = attack.start(task_for(image[None], Constant(2))), []
+
+    for loss in (0.0, 1.0, 0.0, 0.0, 0.0):  # the first checkpoint is after 4 steps
+        seen.append(state.points[0].double())
+        slope = torch.eye(48)[7 if loss else 9].view(1, 1, *SHAPE)
+        scores = torch.tensor([[loss]])
+        state = attack.tell(state, Answer(scores, scores, slope))
+
+    expected = onto_l1(image.double(), seen[1] + torch.eye(48)[7].view(SHAPE), 1.0)
+    torch.testing.assert_close(expected, state.points[0].double(), rtol=0, atol=1e-6)
+
+
+def test_a_stage_whose_last_point_is_its_best_hands_that_on():
+    """Though no gradient was asked for there: the loss is taken from the logits."""
+    attack, image = APGD(norm="l1", eps=1, steps=10), mid_gray()
+    state = attack.start(task_for(image[None], Constant(2)))
+    slope, flat = torch.eye(48)[9].view(1, 1, *SHAPE), torch.zeros(1, 1)
+
+    for _ in range(3):
+        state = attack.tell(state, Answer(torch.zeros(1, 2), flat, slope))
+    last = state.points[0].double()
+    none = Answer(torch.tensor([[0.0, 5.0]]), flat[:, :0], slope[:, :0])
+    state = attack.tell(state, none)
+
+    expected = onto_l1(image.double(), last, 2.0)
+    torch.testing.assert_close(expected, state.points[0].double(), rtol=0, atol=1e-6)
 
 
 def test_checkpoints_of_100_steps_are_those_of_the_paper():

@@ -48,9 +48,13 @@ def all_budgets(records):
 
 @cache
 def straight(case):
-    """A walk in which nothing happens to the lanes, each shown alone to the classifier."""
+    """A walk in which nothing happens to the lanes, each shown alone to the classifier.
+
+    The last lane is misclassified from the start.
+    """
     attack, model = case.attack(), OneByOne(Curved(SHAPE, 4))
     task = task_for(images_of(SHAPE, LANES), model)
+    task.labels[-1] = (task.labels[-1] + 1) % 4
     return attack, model, task, walked(attack, task, model)
 
 

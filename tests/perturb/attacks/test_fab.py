@@ -174,11 +174,7 @@ def test_after_a_success_nine_tenths_of_the_way_are_kept():
 
 
 def test_without_a_success_the_point_is_kept():
-    class Wall(Linear):
-        def forward(self, images):
-            return super().forward(images) * torch.tensor([1.0, 0.0])
-
-    model = Wall(torch.ones(2, 75), torch.tensor([80.0, 0.0]))  # class 0 everywhere
+    model = Linear(linear(2).weights, torch.tensor([1e3, 0.0]))  # class 0 in the whole box
 
     seen = walk(FAB(steps=2), model, gray()[0], 0)
 
@@ -399,5 +395,5 @@ def test_mean_sizes_are_within_a_twentieth_of_those_of_the_authors_code(shared, 
     sizes = smallest(FAB(norm=norm), model, images[right].contiguous(), labels[right])
 
     found = sizes[sizes.isfinite()]
-    assert len(sizes) - len(found) <= (norm == "l1")
+    assert len(found) >= len(sizes) - (norm == "l1")
     assert found.mean() <= 1.05 * AUTHORS[norm]

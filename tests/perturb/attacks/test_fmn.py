@@ -98,6 +98,25 @@ def test_the_first_step_after_the_probes_is_towards_the_nearest_class(norm):
     assert bounds[likeliest] > 1.2 * bounds.min()
 
 
+def test_the_walk_after_the_probes_is_that_of_the_steps_left():
+    model = linear_model("linf", 3, seed=5)
+    assert int(distances(model, 0, "linf").argmin()) == int(model.bias[1:].argmax()) + 1
+
+    walked = walk(FMN(steps=40), model, mid_gray(), 0)
+
+    expected = walk(FMN(steps=38, probes=0), model, mid_gray(), 0)
+    torch.testing.assert_close(torch.stack(expected.seen), torch.stack(walked.seen[2:]))
+
+
+def test_the_radius_of_a_lane_that_never_falls_ends_at_the_box():
+    model, image = Linear(torch.eye(2, 90), torch.tensor([1e6, 0.0])), images_of(SHAPE, 1)[0]
+
+    state = walk(FMN(norm="l2", steps=5), model, image, 0).state
+
+    assert state.limit == state.eps
+    assert pytest.approx(torch.maximum(image, 1 - image).norm().item()) == state.limit.item()
+
+
 def test_a_success_sets_the_aim_free():
     walked = walk(FMN(), linear_model("linf", 10, seed=0), mid_gray(), 0)
 

@@ -130,7 +130,7 @@ class SparseAscent:
         best, images = state.best[rows], state.images[rows]
         changed = (best != images).flatten(1).sum(1)
         fresh, longest = here.first[rows], radius[rows]
-        sparser = (changed / state.changed[rows] < _MUCH_SPARSER) & ~fresh
+        sparser = changed / state.changed[rows] < _MUCH_SPARSER
         shorter = torch.maximum(state.lengths[rows] / _SHRINK, longest / _SHORTEST)
         state.lengths[rows] = torch.where(sparser | fresh, longest, shorter)
         state.kept[rows] = changed / images[0].numel() / _SPARSER

@@ -19,6 +19,7 @@ from holdfast.perturb.attacks.base import State, Task
 
 # Squares tried before p halves: the published schedule for 10,000 queries.
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_BLOCK = 32  # queries whose draws are made at once: a draw has a fixed cost beside its numbers
 _LARGE = 0.12  # share of the images from which whole images are the cheaper way
 _FIRST_OF_LEVEL = (0, *(tried + 1 for tried in _HALVED_AFTER))  # less one: the start is a query
 
@@ -36,6 +37,8 @@ class SquareState(State):
         corner: Where the square asked for begins, as a pixel of its plane, int64 [L].
         query: Answers taken so far, int64 [L].
         keys: Words of the lane's random stream, int64 [L].
+        drawn: Draws of a block of queries ahead, float64 [L, block, D]; [L, 0] where none are.
+        block: Which block that is, int64 [L]; -1: none.
     """
 
     images: Tensor
@@ -45,6 +48,8 @@ class SquareState(State):
     corner: Tensor
     query: Tensor
     keys: Tensor
+    drawn: Tensor
+    block: Tensor
 
 
 class Moves(ABC):
@@ -80,7 +85,15 @@ class Moves(ABC):
             corner=torch.zeros_like(task.lane),
             query=torch.zeros_like(task.lane),
             keys=task.keys.words,
+            drawn=torch.zeros(len(images), *self.ahead(images), dtype=torch.float64).to(
+                images.device
+            ),
+            block=torch.full_like(task.lane, -1),
         )
+
+    def ahead(self, images: Tensor) -> tuple[int, ...]:
+        """Shape of a lane's draws that are made ahead, for a block of queries."""
+        return (0,)
 
 
 def sides_of_squares(p_init: float, height: int, width: int, *, odd: bool) -> tuple[int, ...]:
@@ -146,6 +159,19 @@ def template(p_init: float, height: int, width: int, device: torch.device) -> Te
     return Template(pixels, count.cumsum(0) - count, count, side)
 
 
+def _drawn(state: SquareState) -> Tensor:
+    """Draws of the present query of each lane, float64 [L, D]."""
+    block = state.query // _BLOCK
+    stale = state.block != block
+    if stale.any():
+        rows = stale.nonzero().view(-1)
+        # Counters of blocks lie apart from those of single queries, such as that of the start.
+        keys = Keys(state.keys[rows]).at(-1 - block[rows])
+        state.drawn[rows] = keys.uniform(*state.drawn.shape[1:])
+        state.block = block
+    return state.drawn[torch.arange(len(block), device=block.device), state.query % _BLOCK]
+
+
 def _inside(corner: Tensor, side: Tensor, height: int, width: int) -> Tensor:
     """Pixels of squares, bool [L, 1, H, W]."""
     down = torch.arange(height, device=corner.device) - (corner // width)[:, None]
@@ -170,6 +196,10 @@ class Squares(Moves):
     eps: float
     p_init: float
 
+    def ahead(self, images: Tensor) -> tuple[int, ...]:
+        """Place and signs of a block of squares."""
+        return (_BLOCK, 2 + images.shape[1])
+
     def first(self, images: Tensor, keys: Keys) -> Tensor:
         """Stripes one pixel wide, of one sign a channel and column."""
         _, channels, _, width = images.shape
@@ -178,31 +208,37 @@ class Squares(Moves):
 
     def propose(self, state: SquareState) -> None:
         """Move a square to the border of the ball, by one sign a channel."""
-        channels, height, width = state.images.shape[1:]
-        draws = Keys(state.keys).at(state.query).uniform(2 + channels)
+        height, width = state.images.shape[2:]
+        draws = _drawn(state)
         level = level_of(state.query)
         side = self._template(state).side.index_select(0, level)
         state.corner = corners(draws[:, :2], side, height, width)
         steps = self._signed(draws[:, 2:])
-        if self._large(state, level):
+        touched = None if self._large(state, level) else self._touched(state, level)
+        # What `settle` needs again; nobody else's state has this very tensor.
+        object.__setattr__(self, "_held", (state.corner, touched))
+        if touched is None:
             moved = state.images + steps[..., None, None]
             inside = _inside(state.corner, side, height, width)
             torch.where(inside, moved.clamp_(0, 1), state.best, out=state.asked)
             return
-        planes, pixels = self._touched(state, level)
+        planes, pixels = touched
         moved = state.images.view(-1).index_select(0, pixels)
         moved += steps.view(-1).index_select(0, planes)
         state.asked.view(-1).scatter_(0, pixels, moved.clamp_(0, 1))
 
     def settle(self, state: SquareState, improved: Tensor) -> None:
         """Copy the square of lanes that improved to `best`, and from it in the others."""
-        level = level_of(state.query)
-        if self._large(state, level):
+        corner, touched = getattr(self, "_held", (None, None))
+        if corner is not state.corner:  # the state was cut or joined since, or is not the last one
+            level = level_of(state.query)
+            touched = None if self._large(state, level) else self._touched(state, level)
+        if touched is None:
             rows = improved.nonzero().view(-1)
             state.best.index_copy_(0, rows, state.asked.index_select(0, rows))
             state.asked.copy_(state.best)
             return
-        planes, pixels = self._touched(state, level)
+        planes, pixels = touched
         asked, best = state.asked.view(-1), state.best.view(-1)
         keeps = improved.repeat_interleave(state.images.shape[1]).index_select(0, planes)
         kept = torch.where(keeps, asked.index_select(0, pixels), best.index_select(0, pixels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -78,7 +79,7 @@ class Square(Attack):
     @property
     def moves(self) -> Moves:
         """How the norm's search moves."""
-        return _MOVES[self.norm](float(self.eps), float(self.p_init))
+        return _moves(self.norm, float(self.eps), float(self.p_init))
 
     @property
     def lane_passes(self) -> int:
@@ -120,3 +121,9 @@ class Square(Attack):
             return away
         aims = state.aims.clamp(min=0)
         return torch.where(aimed, losses.targeted_cross_entropy(logits, state.labels, aims), away)
+
+
+@lru_cache(maxsize=64)
+def _moves(norm: str, eps: float, p_init: float) -> Moves:
+    """The same object for the same settings: it remembers its last proposal."""
+    return _MOVES[norm](eps, p_init)
