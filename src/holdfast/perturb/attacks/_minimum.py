@@ -188,7 +188,6 @@ class MinimumNorm(Attack):
         state.aims = torch.where(rows, aims, state.aims)
         state.points[rows] = state.images[rows]
         state.eps = torch.where(rows, self.first_eps, state.eps)
-        state.best = torch.where(rows, math.inf, state.best)
 
 
 def steps_along(gradients: Tensor, lengths: Tensor, state: Approach) -> Tensor:

@@ -18,7 +18,7 @@ from holdfast.perturb.attacks.base import Answer, Attack, Query, State
 from holdfast.perturb.base import Classifier
 
 _LARGEST_KEPT = 31 << 20  # bytes
-_ROWS, _FEWEST_ROWS = 8, 16  # of a padded call on a CPU
+_ROWS, _FEWEST_ROWS = 4, 16  # of a padded call on a CPU
 
 
 def keep_freed_memory() -> None:

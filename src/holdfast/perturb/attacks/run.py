@@ -21,7 +21,7 @@ from holdfast.perturb.attacks.evaluator import Evaluator
 from holdfast.perturb.attacks.samples import CLEAN, GIVEN, Verdict
 from holdfast.perturb.base import Batch, Classifier, Outcome, Perturbation
 
-_SLOTS, _LARGE_SLOTS = 64, 16  # lanes at a time on a CPU: images up to 64 px, and above
+_SLOTS, _LARGE_SLOTS = 128, 16  # lanes at a time on a CPU: images up to 64 px, and above
 _DEVICE_SLOTS, _LARGE_DEVICE_SLOTS = 512, 64  # on an accelerator
 _SMALL_SIDE = 64
 _SQUARE_MARGIN = 0.002  # of the samples: a black box that breaks more is stronger (AutoAttack)
