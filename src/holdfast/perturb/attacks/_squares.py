@@ -169,7 +169,7 @@ def _drawn(state: SquareState) -> Tensor:
         keys = Keys(state.keys[rows]).at(-1 - block[rows])
         state.drawn[rows] = keys.uniform(*state.drawn.shape[1:])
         state.block = block
-    return state.drawn[torch.arange(len(block), device=block.device), state.query % _BLOCK]
+    return state.drawn[torch.arange(block.shape[0], device=block.device), state.query % _BLOCK]
 
 
 def _inside(corner: Tensor, side: Tensor, height: int, width: int) -> Tensor:
@@ -271,7 +271,7 @@ class Squares(Moves):
         # From a place in the list to a place in the template, and from there to a pixel.
         shift = squares.begin.index_select(0, level).add_(counts).sub_(ends)
         places = shift.index_select(0, planes)
-        places += torch.arange(len(places), device=level.device)
+        places += torch.arange(places.shape[0], device=level.device)
         origin = torch.arange(count * channels, device=level.device).mul_(height * width)
         origin += state.corner.repeat_interleave(channels)
         pixels = squares.pixels.index_select(0, places)

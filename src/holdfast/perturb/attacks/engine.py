@@ -94,7 +94,9 @@ class Engine:
             stage = self._next_stage(dry=dry)
             if stage is not None:
                 with torch.no_grad():
-                    self._step(stage)
+                    # As long as nothing ends, no other stage's turn comes.
+                    while not self._step(stage):
+                        pass
             elif not dry:
                 batch = next(incoming, None)
                 dry = batch is None
@@ -220,8 +222,8 @@ class Engine:
             stage.samples = Samples.concat([stage.samples, samples])
             stage.state = type(state).concat([stage.state, state])
 
-    def _step(self, place: int) -> None:
-        """Ask once, tell once, and retire what is done."""
+    def _step(self, place: int) -> bool:
+        """Ask once, tell once, and retire what is done; whether anything was."""
         stage = self._stages[place]
         self._refill(stage, place)
         samples, state, attack = stage.samples, stage.state, stage.attack
@@ -240,8 +242,9 @@ class Engine:
         finished = attack.finished(state)
         if fell is not None or bool(finished.any()):
             self._retire(place, state, (fell, finished), images, last)
-        else:
-            stage.state = state
+            return True
+        stage.state = state
+        return False
 
     def _note_gradients(self, place: int, samples: Samples, asked: Tensor, answer: Answer) -> None:
         """Count gradients, and flag those that vanish where a lane begins, as masked ones do."""

@@ -52,10 +52,8 @@ class Evaluator:
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits float32 [B, K] without gradient, and which rows were finite, bool [B]."""
-        if len(images) <= self._slots:
-            return self._finite(self._forward(images))
-        pieces = [self._forward(piece) for piece in torch.split(images, self._slots)]
-        return self._finite(torch.cat(pieces))
+        (logits,) = self._sparing(lambda rows: (self._last_draw(images[rows]),), images)
+        return self._finite(logits)
 
     def answer(self, attack: Attack, state: State, query: Query) -> tuple[Answer, Tensor]:
         """What the classifier says to a query, and which lanes' logits were finite, bool [L]."""
@@ -88,35 +86,23 @@ class Evaluator:
         return whole, finite
 
     def _without_gradients(self, logits: Tensor, images: Tensor) -> Answer:
-        none = logits.new_zeros(len(logits), 0)
-        return Answer(logits, none, none.view(len(logits), 0, *[1] * (images.ndim - 1)))
+        count = logits.shape[0]
+        return Answer(logits, logits[:, :0], logits.new_empty((count, 0, *images.shape[1:])))
 
-    def _forward(self, images: Tensor) -> Tensor:
-        def pass_once(piece: Tensor) -> tuple[Tensor, ...]:
-            with torch.no_grad():
-                logits = self._call(piece)
-            for _ in range(self.repeats - 1):  # a randomised model: the last draw is the verdict
-                with torch.no_grad():
-                    logits = self._call(piece)
-            return (logits,)
-
-        return self._sparing(pass_once, images)[0]
+    def _last_draw(self, images: Tensor) -> Tensor:
+        """Logits of one pass; of a randomized model's last repeat."""
+        with torch.no_grad():
+            for _ in range(self.repeats):
+                logits = self._counted(self._padded(images))
+        return logits[: images.shape[0]]
 
     def _with_gradients(
         self, attack: Attack, images: Tensor, labels: Tensor, aims: Tensor
     ) -> tuple[Answer, Tensor]:
-        def differentiate(piece: Tensor, rows: slice) -> tuple[Tensor, ...]:
-            return self._differentiate(attack, piece, labels[rows], aims[rows])
+        def differentiate(rows: slice) -> tuple[Tensor, ...]:
+            return self._differentiate(attack, images[rows], labels[rows], aims[rows])
 
-        start = 0
-
-        def next_piece(piece: Tensor) -> tuple[Tensor, ...]:
-            nonlocal start
-            done = differentiate(piece, slice(start, start + len(piece)))
-            start += len(piece)
-            return done
-
-        logits, scores, gradients = self._sparing(next_piece, images)
+        logits, scores, gradients = self._sparing(differentiate, images)
         logits, finite = self._finite(logits)
         # The sum says in one pass whether all of them are finite.
         if not bool(gradients.sum().isfinite()):
@@ -130,11 +116,11 @@ class Evaluator:
         for _ in range(self.repeats):
             leaf = self._padded(images).detach().requires_grad_(True)
             with torch.enable_grad():
-                logits = self._counted(leaf)[: len(images)]
+                logits = self._counted(leaf)[: images.shape[0]]
                 scores = attack.scores(logits, labels, aims)
-            self.gradient_rows += len(leaf)
+            self.gradient_rows += leaf.shape[0]
             _check_differentiable(scores, attack)
-            grads = _gradients(scores, leaf, len(images))
+            grads = _gradients(scores, leaf, images.shape[0])
             found = (scores.detach(), grads)
             total = found if total is None else (total[0] + found[0], total[1] + found[1])
         assert total is not None  # noqa: S101 - at least one repeat
@@ -142,15 +128,13 @@ class Evaluator:
             total = (total[0] / self.repeats, total[1] / self.repeats)
         return logits.detach(), *total
 
-    def _call(self, images: Tensor) -> Tensor:
-        return self._counted(self._padded(images))[: len(images)]
-
     def _counted(self, images: Tensor) -> Tensor:
-        self.forward_rows += len(images)
+        self.forward_rows += images.shape[0]
         return self._classifier(images).float()
 
     def _padded(self, images: Tensor) -> Tensor:
-        missing = self._rows(len(images), images.device) - len(images)
+        count = images.shape[0]
+        missing = self._rows(count, images.device) - count
         if missing <= 0:
             return images
         return torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
@@ -163,25 +147,26 @@ class Evaluator:
         return max(_FEWEST_ROWS, -(-count // _ROWS) * _ROWS)
 
     def _sparing(
-        self, evaluate: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor
+        self, evaluate: Callable[[slice], tuple[Tensor, ...]], images: Tensor
     ) -> tuple[Tensor, ...]:
-        """Evaluate in pieces of half the rows, and again half, where the memory is too small."""
-        rows = len(images)
+        """Evaluate slots by slots; by half as many, and again half, where the memory is small."""
+        count = images.shape[0]
         done: list[tuple[Tensor, ...]] = []
         start = 0
-        while start < rows:
-            piece = images[start : start + (self._most or rows)]
+        while start < count or not done:
+            rows = slice(start, min(start + (self._most or self._slots), count))
             try:
-                done.append(evaluate(piece))
+                done.append(evaluate(rows))
             except torch.OutOfMemoryError:
-                if len(piece) == 1:
+                size = rows.stop - rows.start
+                if size == 1:
                     raise
-                self._most = (len(piece) + 1) // 2
+                self._most = (size + 1) // 2
                 self.flags.add("batch_halved")
                 if images.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
-            start += len(piece)
+            start = rows.stop
         if len(done) == 1:
             return done[0]
         return tuple(torch.cat(column) for column in zip(*done, strict=True))
