@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 # Two test processes with one thread each suit two cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: demo test slow lint format constraints clean
+.PHONY: demo test slow mutants lint format constraints clean
 
 demo: $(READY)
 	$(BIN)/holdfast demo --out holdfast-demo
@@ -20,6 +20,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(PYTEST) -n 2 --slow
+
+# Injects known bugs one at a time: the tests must catch every one.
+mutants: $(READY)
+	$(BIN)/python tests/mutants.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import torch
 
 import holdfast
 from helpers import Textured, pictures
-from holdfast.measuring import stream
+from holdfast.measuring import flow, stream
 from holdfast.perturb.base import Perturbation, forward_once
 from holdfast.records import Store
 
@@ -79,3 +79,71 @@ def test_samples_that_never_come_back_fail_the_run():
 
     assert "failed" == row["status"]
     assert "3 samples were given to the perturbation and never came back" in row["error"]
+
+
+@dataclass(frozen=True)
+class Brighter(Perturbation):
+    """Several amounts of light at once; dies after some batches, as a killed process does."""
+
+    amounts: tuple[float, ...] = (0.0, 0.4)
+    lasts = 99  # batches
+    given = ()  # ids that the last process was given
+
+    kind = "attack"
+    slow = True
+
+    @property
+    def spec(self):
+        return f"brighter(amount={self.amounts[0]})"
+
+    @property
+    def conditions(self):
+        return tuple(Brighter((amount,)) for amount in self.amounts)
+
+    def only(self, conditions):
+        return Brighter(tuple(one.amounts[0] for one in conditions))
+
+    def run(self, batches, classifier, seed):
+        Brighter.given = ()
+        for place, batch in enumerate(batches):
+            if place == Brighter.lasts:
+                raise KeyboardInterrupt
+            Brighter.given += tuple(batch.ids.tolist())
+            for condition, amount in enumerate(self.amounts):
+                outcome = forward_once(batch, (batch.images + amount).clamp(0, 1), classifier)
+                yield replace(outcome, condition=condition)
+
+
+@pytest.fixture
+def killed_twice(tmp_path, monkeypatch):
+    """A store of two processes that died after two batches each, samples kept at once."""
+    monkeypatch.setattr(flow, "_KEEP_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Brighter, "lasts", 2)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                brighter(tmp_path)
+    return tmp_path
+
+
+def brighter(store):
+    return holdfast.measure(Textured(), DATA, Brighter(), batch_size=3, store=store / "s")
+
+
+def test_each_of_several_conditions_has_its_own_outcomes(tmp_path):
+    samples = brighter(tmp_path).samples
+    model = Textured()
+    for amount in Brighter().amounts:
+        with torch.no_grad():
+            expected = model((UNIT + amount).clamp(0, 1)).argmax(1).tolist()
+        assert expected == samples[f"brighter(amount={amount})"]["prediction"].to_list()
+
+
+def test_what_killed_processes_kept_is_neither_lost_nor_measured_again(killed_twice, tmp_path):
+    told = brighter(killed_twice).samples
+    given = Brighter.given
+    undisturbed = brighter(tmp_path / "other").samples
+
+    assert tuple(range(12, 50)) == given
+    for name, samples in undisturbed.items():
+        assert samples.equals(told[name], null_equal=True)

@@ -13,6 +13,7 @@ from holdfast.cli.craft import craft
 from holdfast.cli.demo import demo
 from holdfast.cli.listing import listing
 from holdfast.cli.measure import measure
+from holdfast.cli.model_info import read, write
 from holdfast.cli.report import report
 from holdfast.cli.show import show
 from holdfast.core.version import VERSION
@@ -51,6 +52,8 @@ app.command("craft")(craft)
 app.command("show")(show)
 app.command("report")(report)
 app.command("list")(listing)
+app.command("write-model-info")(write)
+app.command("read-model-info")(read)
 app.command("demo")(demo)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -184,7 +185,7 @@ class PartFlow:
                 continue
             spent = self._spent()
             for builder, scores in zip(self._builders, entry.scores, strict=True):
-                builder.keep(index, self._piece, scores.arrays([], spent))
+                builder.keep(index, self._piece, self._arrays(scores, [], spent))
             entry.scores = self._fresh()
             self._piece += 1
 
@@ -194,9 +195,17 @@ class PartFlow:
             return
         spent = self._spent()
         for builder, scores in zip(self._builders, entry.scores, strict=True):
-            builder.flush(index, scores.arrays(entry.broken, spent))
+            builder.flush(index, self._arrays(scores, entry.broken, spent))
         del self._open[index]
         self.ended = self.ended or self._enough()
+
+    def _arrays(
+        self, scores: PartScores, broken: list[Broken], spent: float
+    ) -> dict[str, np.ndarray]:
+        """What is kept of some outcomes, with the flags so far: the process may die next."""
+        arrays = scores.arrays(broken, spent)
+        flags = self.flags.union(arrays["flags"].tolist())
+        return arrays | {"flags": np.array(sorted(flags), dtype=np.str_)}
 
     def _spent(self) -> float:
         """Seconds since this was asked last, shared evenly by the conditions measured at once."""

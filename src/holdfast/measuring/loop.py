@@ -264,8 +264,9 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
         flags.add("constant_prediction")
     if options.until is not None:
         flags.add("optional_stopping")
-    named = {name: samples[name].to_numpy() for name in samples.columns}
-    flags |= run.perturbation.judge(named)
+    if not samples.is_empty():
+        named = {name: samples[name].to_numpy() for name in samples.columns}
+        flags |= run.perturbation.judge(named)
     shared = {
         "flags": tuple(sorted(flags)),
         "broken": len(scores.broken),

@@ -124,6 +124,8 @@ def _attacked(text: str) -> list[Perturbation]:
     for spec in map(parse_spec, split_sum(text)):
         arguments = dict(spec.arguments)
         eps, after = (arguments.get(name) for name in ("eps", "after"))
+        if after is not None and eps is None:
+            raise BadValueError(f"after tells the radii before eps, and there is no eps in {text}")
         levels = (*_tuple(arguments.pop("after", ())), *_tuple(eps))
         if isinstance(eps, tuple):
             arguments["eps"] = eps[-1]

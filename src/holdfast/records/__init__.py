@@ -1,6 +1,7 @@
 """What is kept: measurements, sample outcomes, the store."""
 
 from holdfast.records.flags import FLAGS
+from holdfast.records.robustbench import ModelInfo, read_model_info, write_model_info
 from holdfast.records.schema import (
     BROKEN_COLUMNS,
     MEASUREMENT_COLUMNS,
@@ -19,9 +20,12 @@ __all__ = [
     "PICTURE_COLUMNS",
     "SAMPLE_COLUMNS",
     "Measurement",
+    "ModelInfo",
     "RunBuilder",
     "RunSpec",
     "Store",
     "measurement_frame",
+    "read_model_info",
     "run_id",
+    "write_model_info",
 ]

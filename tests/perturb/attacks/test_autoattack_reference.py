@@ -162,4 +162,6 @@ def test_mean_robust_accuracy_is_not_above_the_references(shared, case):
 def test_a_standing_sample_has_had_the_whole_budget_of_each_member(shared, case, seed):
     found = whole(shared, case, seed)
 
-    assert found.passes == (found.budgets if found.standing else dict.fromkeys(found.budgets, frozenset()))
+    assert found.passes == (
+        found.budgets if found.standing else dict.fromkeys(found.budgets, frozenset())
+    )

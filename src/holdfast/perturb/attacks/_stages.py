@@ -10,6 +10,11 @@ from holdfast.perturb.attacks.base import Attack, State
 from holdfast.perturb.attacks.samples import Samples
 
 
+def spread(values: Tensor, width: int) -> Tensor:
+    """One row a sample to one row a lane: each row `width` times."""
+    return values if width == 1 else values.repeat_interleave(width, 0)
+
+
 @dataclass
 class Candidates:
     """Samples whose adversarial image awaits confirmation, with the state to go on from."""
@@ -25,19 +30,32 @@ class Candidates:
 
 @dataclass
 class Stage:
-    """One attack at one eps: who waits for it, and who is under it."""
+    """One attack at one eps: who waits for it, and who is under it.
+
+    Attributes:
+        attack: The attack.
+        width: Lanes of a sample that stand side by side in the state; the others come after.
+        waiting: Samples, in the order in which they came.
+        samples: Those under attack, [n].
+        state: Of their lanes, [n * width]; those of a sample in a row.
+    """
 
     attack: Attack
+    width: int = 1
     waiting: list[Samples] = field(default_factory=list)
     samples: Samples | None = None
     state: State | None = None
 
     @property
     def live(self) -> int:
-        """Lanes under attack."""
+        """Samples under attack."""
         return 0 if self.samples is None else len(self.samples)
 
     @property
     def load(self) -> int:
-        """Lanes under attack or waiting."""
+        """Samples under attack or waiting."""
         return self.live + sum(len(part) for part in self.waiting)
+
+    def room(self, slots: int) -> int:
+        """How many samples fill the slots."""
+        return max(1, slots // self.width)

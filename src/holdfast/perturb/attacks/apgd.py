@@ -102,6 +102,10 @@ class APGD(Attack):
         """Restarts, times the classes aimed at."""
         return self.restarts * min(self.targets or 1, classes - 1)
 
+    def side_by_side(self, classes: int) -> int:
+        """As many as classes are aimed at."""
+        return min(self.targets or 1, classes - 1)
+
     def start(self, task: Task) -> Any:
         """Stand at a random point of the ball; choose the classes to aim at."""
         return self._ascent.start(task, self._aims(task))

@@ -189,6 +189,14 @@ class Attack(OnImages, ABC):
         """How many restarts or target classes a sample gets, one after the other."""
         return 1
 
+    def side_by_side(self, classes: int) -> int:
+        """How many consecutive lanes of a sample are walked together, in step.
+
+        Restarts come one after the other, since most samples that fall do so in the first. Who
+        is attacked class by class has mostly stood already, and will need all the classes.
+        """
+        return 1
+
     @property
     def lane_passes(self) -> int:
         """Forward passes of a lane that goes to its end, those with gradients included."""

@@ -39,6 +39,9 @@ class Checks:
     model differentiates while it predicts), `few_classes` (a loss or the number of targets had to
     give way), `fewer_steps_stronger` (PGD with 10 steps breaks what longer attacks did not),
     `stands_at_huge_eps` (an image stands although every pixel may become gray).
+
+    Attributes:
+        found: What was noticed so far.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Checks:
         self._judge = judge
         self._search = search
         self._seed = seed
-        self._found: set[str] = set()
+        self.found: set[str] = set()
         self._standing: Samples | None = None
         self._looked = False
 
@@ -73,7 +76,7 @@ class Checks:
         white = any(attack.gradients for attack in self._attacks)
         if self._standing is not None and untargeted and white:
             self._check_strength(self._standing)
-        return frozenset(self._found)
+        return frozenset(self.found)
 
     def _look(self, samples: Samples) -> None:
         few = samples.take(torch.arange(min(_FEW, len(samples)), device=samples.ids.device))
@@ -83,14 +86,14 @@ class Checks:
             with _differentiations() as seen:
                 again, _ = self._judge.logits(few.images)
             if seen:
-                self._found.add("dynamic_defense")
+                self.found.add("dynamic_defense")
             if float((again - logits).abs().amax() / scale) > _ROUNDING:
-                self._found.add("randomized")
+                self.found.add("randomized")
         if _are_probabilities(logits):
-            self._found.add("softmax_outputs")
+            self.found.add("softmax_outputs")
         classes = logits.shape[1]
         if any(attack.short_of_classes(classes) for attack in self._attacks):
-            self._found.add("few_classes")
+            self.found.add("few_classes")
 
     def _check_strength(self, samples: Samples) -> None:
         last = self._attacks[-1]
@@ -98,10 +101,10 @@ class Checks:
         if last.eps is not None and longest > _FEW_STEPS:
             brief = PGD(norm=last.norm, eps=last.eps, steps=_FEW_STEPS)
             if self._stand(brief, samples) < len(samples):
-                self._found.add("fewer_steps_stronger")
+                self.found.add("fewer_steps_stronger")
         huge = PGD(norm="linf", eps=_HUGE_EPS, steps=_FEW_STEPS)
         if self._stand(huge, samples) > 0:
-            self._found.add("stands_at_huge_eps")
+            self.found.add("stands_at_huge_eps")
 
     def _stand(self, attack: Attack, samples: Samples) -> int:
         """How many samples stand a further attack."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from holdfast.core.randomness import keys_for
 from holdfast.core.specs import canonical
-from holdfast.perturb.attacks._stages import Candidates, Stage
+from holdfast.perturb.attacks._stages import Candidates, Stage, spread
 from holdfast.perturb.attacks.admission import admit, check_labels, chunks
 from holdfast.perturb.attacks.base import Answer, Attack, State, Task
 from holdfast.perturb.attacks.evaluator import Evaluator, keep_freed_memory
@@ -29,6 +29,7 @@ from holdfast.perturb.attacks.samples import (
     Samples,
     Verdict,
     choose_targets,
+    fresh_samples,
     is_adversarial,
     limit,
 )
@@ -114,7 +115,8 @@ class Engine:
     def _next_stage(self, *, dry: bool) -> int | None:
         """The deepest stage that can fill the slots; at the end the shallowest with any lane."""
         loads = [stage.load for stage in self._stages]
-        full = [place for place, load in enumerate(loads) if load >= self._setting.slots]
+        rooms = [stage.room(self._setting.slots) for stage in self._stages]
+        full = [place for place, room in enumerate(rooms) if loads[place] >= room]
         if full:
             return full[-1]
         busy = [place for place, load in enumerate(loads) if load] if dry else []
@@ -125,8 +127,10 @@ class Engine:
         logits, finite = self._judge.logits(batch.images)
         check_labels(batch.labels, logits.shape[1])
         samples = self._fresh(batch, logits)
+        for one in () if self._setting.transfer else self._stages:
+            one.width = one.attack.side_by_side(logits.shape[1])
         if self._setting.target == GIVEN:
-            wrong = finite & is_adversarial(logits, samples, any_class=self._any_class)
+            wrong = finite & self._adversarial(logits, samples)
         else:
             wrong = ~(finite & (logits.argmax(1) == samples.labels))
         right = ~wrong
@@ -141,29 +145,15 @@ class Engine:
             self._enter(0, samples.take(right))
 
     def _fresh(self, batch: Batch, logits: Tensor) -> Samples:
-        count, columns = len(batch), len(self._stages) + 1
-        zeros = torch.zeros(count, columns, dtype=torch.int64, device=logits.device)
-        forward = zeros.clone()
-        forward[:, -1] = 1
         labels, ids = batch.labels.to(logits.device), batch.ids.to(logits.device)
         if self._setting.target == GIVEN:
             labels, targets = logits.argmax(1), labels
         else:
             keys = keys_for(ids, seed=self._setting.seed, stream="target")
             targets = choose_targets(self._setting.target, logits, labels, keys)
-        return Samples(
-            ids=ids,
-            labels=labels,
-            targets=targets,
-            images=batch.images,
-            logits=logits,
-            lane=torch.zeros_like(ids),
-            forward=forward,
-            gradient=zeros,
-            norm=torch.full((count,), torch.inf, dtype=torch.float64, device=logits.device),
-            found=torch.zeros_like(batch.images) if self._smallest else zeros[:, :0],
-            found_by=torch.full_like(ids, CLEAN),
-            fresh=torch.ones_like(ids, dtype=torch.bool),
+        known = Batch(batch.images, labels, ids)
+        return fresh_samples(
+            known, targets, logits, stages=len(self._stages), keep_found=self._smallest
         )
 
     def _enter(self, place: int, samples: Samples) -> None:
@@ -188,7 +178,7 @@ class Engine:
         return (samples.lane == 0) & (samples.norm <= limit(eps))
 
     def _refill(self, stage: Stage, place: int) -> None:
-        room = self._setting.slots - stage.live
+        room = stage.room(self._setting.slots) - stage.live
         taken: list[Samples] = []
         while room > 0 and stage.waiting:
             first = stage.waiting.pop(0)
@@ -202,15 +192,18 @@ class Engine:
             return
         samples = Samples.concat(taken)
         samples = replace(samples, fresh=torch.ones_like(samples.fresh))
-        keys = keys_for(samples.ids, seed=self._setting.seed, stream=self._streams[place])
+        width = stage.width
+        lane = samples.lane[:, None] + torch.arange(width, device=samples.lane.device)
+        ids = spread(samples.ids, width)
+        keys = keys_for(ids, seed=self._setting.seed, stream=self._streams[place])
         state = stage.attack.start(
             Task(
-                samples.images,
-                samples.labels,
-                samples.targets,
-                samples.logits,
-                samples.lane,
-                keys.at(samples.lane),
+                spread(samples.images, width),
+                spread(samples.labels, width),
+                spread(samples.targets, width),
+                spread(samples.logits, width),
+                lane.view(-1),
+                keys.at(lane.view(-1)),
             )
         )
         self._join(stage, samples, state)
@@ -231,80 +224,91 @@ class Engine:
         assert state is not None  # noqa: S101
         query = attack.ask(state)
         answer, finite = self._search.answer(attack, state, query)
-        samples.forward[:, place].add_(self._search.repeats)
+        samples.forward[:, place].add_(self._search.repeats * stage.width)
         if attack.gradients:
             self._note_gradients(place, samples, query.gradient, answer)
-        wrong = finite & is_adversarial(answer.logits, samples, any_class=self._any_class)
-        fell = self._fallen(place, samples, query.images, wrong)
-        images = None if fell is None else query.images[fell]  # before `tell` moves them
+        wrong = finite & self._adversarial(answer.logits, samples, stage.width)
+        found = self._fallen(stage, samples, query.images, wrong)
+        images = None if found is None else query.images[found[1]]  # before `tell` moves them
         last = query.images.clone() if self._setting.transfer else query.images
-        state = attack.tell(state, answer)
-        finished = attack.finished(state)
-        if fell is not None or bool(finished.any()):
-            self._retire(place, state, (fell, finished), images, last)
-            return True
-        stage.state = state
-        return False
+        stage.state = attack.tell(state, answer)
+        finished = attack.finished(stage.state)
+        if found is None and not bool(finished.any()):
+            return False
+        # The lanes of a sample are in step, and end together.
+        finished = finished.view(-1, stage.width).all(1)
+        fell = torch.zeros_like(finished) if found is None else found[0]
+        self._retire(place, (fell, finished), images, last)
+        return True
 
     def _note_gradients(self, place: int, samples: Samples, asked: Tensor, answer: Answer) -> None:
         """Count gradients, and flag those that vanish where a lane begins, as masked ones do."""
+        width = self._stages[place].width
         passes = self._search.repeats * max(1, answer.scores.shape[1])
-        samples.gradient[:, place].add_(asked, alpha=passes)
-        first = samples.fresh & asked
+        asked = asked.view(-1, width)
+        samples.gradient[:, place].add_(asked.sum(1), alpha=passes)
+        first = samples.fresh & asked[:, 0]
         if bool(first.any()):
-            if bool((answer.gradients[first].flatten(1) == 0).all(1).any()):
+            gradients = answer.gradients[spread(first, width)]
+            if bool((gradients.flatten(1) == 0).all(1).any()):
                 self.flags.add("zero_gradients")
-            samples.fresh &= ~asked
+            samples.fresh &= ~first
 
-    def _fallen(self, place: int, samples: Samples, images: Tensor, wrong: Tensor) -> Tensor | None:
-        """Lanes whose image is adversarial within eps, bool [L]; keeps the smallest found."""
+    def _adversarial(self, logits: Tensor, samples: Samples, width: int = 1) -> Tensor:
+        """Whether the logits of the samples' lanes say what an attack wants, bool [n * width]."""
+        targets = None if self._any_class else spread(samples.targets, width)
+        return is_adversarial(logits, spread(samples.labels, width), targets)
+
+    def _fallen(
+        self, stage: Stage, samples: Samples, images: Tensor, wrong: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Samples with an adversarial image within eps, bool [n], and the lane of each, [fallen].
+
+        Keeps the smallest image found, where that may serve later.
+        """
         if self._setting.transfer or not bool(wrong.any()):
             return None
         rows = wrong.nonzero()[:, 0]
-        attack = self._stages[place].attack
-        sizes = attack.ball.size(images[rows] - samples.images[rows])
+        attack, width = stage.attack, stage.width
+        sizes = attack.ball.size(images[rows] - samples.images[rows // width])
         if attack.eps is not None and not self._smallest:
             rows = rows[sizes <= limit(attack.eps) * _NEAR]
             if not len(rows):
                 return None
-        sizes = attack.ball.size(images[rows].double() - samples.images[rows].double())
+        own = samples.images[rows // width]
+        sizes = attack.ball.size(images[rows].double() - own.double())
+        least = torch.full_like(wrong, torch.inf, dtype=torch.float64)
+        least[rows] = sizes
+        smallest, lane = least.view(-1, width).min(1)
+        lane += torch.arange(len(lane), device=lane.device) * width
         if self._smallest and attack.minimum_norm:
-            better = sizes < samples.norm[rows]
-            chosen = rows[better]
-            samples.norm[chosen] = sizes[better]
-            samples.found[chosen] = images[chosen]
-            samples.found_by[chosen] = place
+            better = smallest < samples.norm
+            samples.norm[better] = smallest[better]
+            samples.found[better] = images[lane[better]]
+            samples.found_by[better] = self._stages.index(stage)
         if attack.eps is None:
             return None
-        near = sizes <= limit(attack.eps)
-        if not bool(near.any()):
-            return None
-        fell = torch.zeros_like(wrong)
-        fell[rows[near]] = True
-        return fell
+        fell = smallest <= limit(attack.eps)
+        return (fell, lane[fell]) if bool(fell.any()) else None
 
     def _retire(
-        self,
-        place: int,
-        state: State,
-        ended: tuple[Tensor | None, Tensor],
-        images: Tensor | None,
-        last: Tensor,
+        self, place: int, ended: tuple[Tensor, Tensor], images: Tensor | None, last: Tensor
     ) -> None:
         """Park what fell, send on what is spent, and keep the rest."""
         stage = self._stages[place]
-        samples = stage.samples
+        samples, state, width = stage.samples, stage.state, stage.width
         assert samples is not None  # noqa: S101 - `_step` has just used them
-        fell = torch.zeros_like(ended[1]) if ended[0] is None else ended[0]
-        finished = ended[1]
+        assert state is not None  # noqa: S101
+        fell, finished = ended
         spent = finished & ~fell
         going = ~(finished | fell)
         # First who stays: samples that the judge sends back join them at once.
         some = bool(going.any())
         stage.samples = samples.take(going) if some else None
-        stage.state = state.take(going) if some else None
+        stage.state = state.take(spread(going, width)) if some else None
         if images is not None:
-            self._park(Candidates(place, samples.take(fell), images, state.take(fell)))
+            parked = state.take(spread(fell, width))
+            self._park(Candidates(place, samples.take(fell), images, parked))
         if bool(spent.any()):
             if self._setting.transfer:
                 self._park(Candidates(place, samples.take(spent), last[spent], None))
@@ -315,7 +319,7 @@ class Engine:
         """Send samples whose lane is spent to their next lane, or on to the next stage."""
         stage = self._stages[place]
         lanes = stage.attack.lanes(samples.logits.shape[1])
-        samples = replace(samples, lane=samples.lane + 1)
+        samples = replace(samples, lane=samples.lane + stage.width)
         more = samples.lane < lanes
         if bool(more.any()):
             stage.waiting.append(samples.take(more))
@@ -353,11 +357,7 @@ class Engine:
         inside = sizes <= (torch.inf if attack.eps is None else limit(attack.eps))
         lowest, highest = entry.images.flatten(1).aminmax(dim=1)
         holds = (
-            finite
-            & inside
-            & (lowest >= 0)
-            & (highest <= 1)
-            & is_adversarial(logits, samples, any_class=self._any_class)
+            finite & inside & (lowest >= 0) & (highest <= 1) & self._adversarial(logits, samples)
         )
         if bool(holds.any()):
             done = samples.take(holds)
@@ -384,12 +384,13 @@ class Engine:
             self._forget(entry.stage, replace(samples, norm=nothing))
             return
         self.flags.add("unconfirmed")
-        stage, state = self._stages[entry.stage], entry.state.take(rows)
-        spent = stage.attack.finished(state)
+        stage = self._stages[entry.stage]
+        state = entry.state.take(spread(rows, stage.width))
+        spent = stage.attack.finished(state).view(-1, stage.width).all(1)
         if bool(spent.any()):
             self._lane_done(entry.stage, samples.take(spent))
         if not bool(spent.all()):
-            self._join(stage, samples.take(~spent), state.take(~spent))
+            self._join(stage, samples.take(~spent), state.take(spread(~spent, stage.width)))
 
     def _forget(self, place: int, samples: Samples) -> None:
         """Go on without the image that was found: into this stage, or past one without an eps."""

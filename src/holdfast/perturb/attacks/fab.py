@@ -120,6 +120,10 @@ class FAB(Attack):
         """Restarts times classes aimed at."""
         return self._aimed(classes) * self.restarts
 
+    def side_by_side(self, classes: int) -> int:
+        """All classes aimed at."""
+        return self._aimed(classes)
+
     def start(self, task: Task) -> Boundary:
         """Stand at the own images, or at a random point of a later restart."""
         aimed = self._aimed(task.classes)

@@ -146,7 +146,7 @@ class AttackRun(OnImages, Perturbation):
         """`black_box_stronger`: Square broke what the attacks with gradients had spared."""
         attacks = self._attacks(self.eps[0])
         blind = [name for name, a in zip(self.members, attacks, strict=True) if not a.gradients]
-        seeing = len(blind) < len(attacks)
+        seeing = len(blind) < len(attacks) and self.source is None
         broken = np.isin(samples["broken_by"].astype(str), blind).sum()
         margin = max(1, _SQUARE_MARGIN * len(samples["broken_by"]))
         return frozenset({"black_box_stronger"} if seeing and broken > margin else ())
@@ -173,10 +173,17 @@ class AttackRun(OnImages, Perturbation):
         )
         engine = Engine(attacks, search, judge, setting)
         checks = Checks(attacks, judge, search, seed=seed)
+        told: set[str] = set()
         for verdict in engine.run(itertools.chain([first], stream)):
             checks.see(verdict)
+            found = engine.flags | search.flags | judge.flags | checks.found
+            if found - told:  # at once: the run may be stopped or killed before its end
+                told = found
+                yield Outcome.only_flags(frozenset(found))
             yield from self._outcomes(verdict)
-        flags = engine.flags | search.flags | judge.flags | checks.flags()
+        # What is crafted on another model says nothing of gradients or of the search on this one.
+        last = checks.found if self.source is not None else checks.flags()
+        flags = engine.flags | search.flags | judge.flags | last
         yield Outcome.only_flags(frozenset(flags))
 
     def _attacks(self, eps: Eps | None) -> list[Attack]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from holdfast.core.randomness import Keys
 from holdfast.perturb.attacks._lanes import Lanes
 from holdfast.perturb.attacks.base import UNTARGETED
+from holdfast.perturb.base import Batch
 
 CLEAN = -1  # stage of samples that were wrong from the start
 GIVEN = "given"  # instead of a rule for targets: the labels of the batches are the wanted classes
@@ -76,20 +77,49 @@ class Verdict:
     norm: Tensor
 
 
-def is_adversarial(logits: Tensor, samples: Samples, *, any_class: bool) -> Tensor:
+def fresh_samples(
+    batch: Batch, targets: Tensor, logits: Tensor, *, stages: int, keep_found: bool
+) -> Samples:
+    """Samples that no attack has seen.
+
+    Args:
+        batch: Images, labels and ids, on one device.
+        targets: int64 [B].
+        logits: Of the images, [B, K]; this pass is counted.
+        stages: Number of stages.
+        keep_found: Whether the smallest image found is kept.
+    """
+    zeros = torch.zeros(len(batch), stages + 1, dtype=torch.int64, device=logits.device)
+    forward = zeros.clone()
+    forward[:, -1] = 1
+    return Samples(
+        ids=batch.ids,
+        labels=batch.labels,
+        targets=targets,
+        images=batch.images,
+        logits=logits,
+        lane=torch.zeros_like(batch.ids),
+        forward=forward,
+        gradient=zeros,
+        norm=torch.full_like(batch.ids, torch.inf, dtype=torch.float64),
+        found=torch.zeros_like(batch.images) if keep_found else zeros[:, :0],
+        found_by=torch.full_like(batch.ids, CLEAN),
+        fresh=torch.ones_like(batch.ids, dtype=torch.bool),
+    )
+
+
+def is_adversarial(logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
     """Whether the class given is wrong, or the wanted one, bool [B].
 
     Args:
         logits: float32 [B, K].
-        samples: Whose they are.
-        any_class: The run is not targeted.
+        labels: int64 [B].
+        targets: int64 [B], -1 where any wrong class will do; None: everywhere.
     """
     given = logits.argmax(1)
-    if any_class:
-        return given != samples.labels
-    return torch.where(
-        samples.targets == UNTARGETED, given != samples.labels, given == samples.targets
-    )
+    if targets is None:
+        return given != labels
+    return torch.where(targets == UNTARGETED, given != labels, given == targets)
 
 
 def choose_targets(rule: str | int | None, logits: Tensor, labels: Tensor, keys: Keys) -> Tensor:
