@@ -7,11 +7,13 @@ confirmed by the classifier itself.
 Robust accuracy: ours counts a sample as fallen where any point that the attack looks at is
 wrong, the peers give back the last point; so both are told of the peers, "last" as they give it
 back and "any" of all points that they look at. Both difference columns are ours minus theirs, in
-points; "any" is like with like. Minimum norms: means over correctly classified images for which
-both sides found something.
+points; "any" is like with like. Cross-entropy in float32 rounds to zero where a network is sure,
+and its gradient with it; ours is computed in float64. `--exact` hands the peers' losses logits in
+float64 too. Minimum norms: means over correctly classified images for which both sides found
+something.
 
     python benchmarks/attack_parity.py --model FILE.py:FUNCTION --weights FILE --data npz:FILE
-        [--n 200] [--minimum-n 50] [--eps 8/255] [--l2 1/2] [--steps 40] [--peer PATH]
+        [--n 200] [--minimum-n 50] [--eps 8/255] [--l2 1/2] [--steps 40] [--exact] [--peer PATH]
 
 `--peer` names a folder to import the peers from, where they are not installed beside the project.
 """
@@ -59,6 +61,7 @@ class Watched(nn.Module):
         self.device_of = nn.Parameter(torch.zeros(()))  # where torchattacks reads the device
         self._labels = torch.empty(0, dtype=torch.int64)
         self.fallen = torch.empty(0, dtype=torch.bool)
+        self.exact = False
         self.eval()
 
     def watch(self, labels: Tensor) -> None:
@@ -70,7 +73,7 @@ class Watched(nn.Module):
         logits: Tensor = self._call(images)
         if len(images) == len(self._labels):
             self.fallen |= logits.detach().argmax(1) != self._labels
-        return logits
+        return logits.double() if self.exact else logits
 
 
 class Peers:
@@ -155,10 +158,14 @@ def main() -> None:
     images, labels = _images(options)
     peers, see = Peers(classifier, options.peer), Seeing(classifier, Options())
     name = options.model.rpartition(":")[2]
+    peers.model.exact = options.exact
     _print_accuracies(f"{name}, {len(labels)} images", peers, see, (images, labels), options)
+    peers.model.exact = False
     with torch.no_grad():
         right = torch.cat([classifier(some) for some in images.split(_BATCH)]).argmax(1) == labels
     rows = right.nonzero()[: options.minimum_n, 0]
+    if not len(rows):
+        return
     print(f"\n{name}, {len(rows)} correctly classified images")
     _print_norms(peers, see, images[rows], labels[rows])
     _print_queries(see, images[rows], labels[rows], Fraction(options.eps) / 4)
@@ -176,6 +183,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--eps", default="8/255", help="Linf radius")
     parser.add_argument("--l2", default="1/2", help="L2 radius")
     parser.add_argument("--steps", type=int, default=40, help="of PGD")
+    parser.add_argument("--exact", action="store_true", help="logits in float64 for the peers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peer", type=Path)
     return parser.parse_args()

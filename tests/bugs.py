@@ -47,11 +47,6 @@ _BALLS = [
             "return torch.minimum(deltas, radii)",
         ),
         (
-            "Linf confinement forgets the box",
-            "moved = points.clamp(images - radii, images + radii).clamp_(0, 1)",
-            "moved = points.clamp(images - radii, images + radii)",
-        ),
-        (
             "L2 projection stretches what is inside",
             "torch.where(sizes > radii, radii / sizes, 1.0)",
             "radii / sizes",
@@ -76,7 +71,6 @@ _BALLS = [
             "return _row_sums(gradients.abs())",
             "return gradients.abs().flatten(1).amax(1)",
         ),
-        ("L1 step takes the smallest entry", "abs().argmax(1, keepdim", "abs().argmin(1, keepdim"),
     ),
 ]
 
@@ -99,11 +93,6 @@ _LOSSES = _attack(
         "(top[:, 0] - top[:, 1] + _TINY)",
     ),
     (
-        "targeted DLR forgets the mean of third and fourth",
-        "(top[:, 2] + top[:, 3]) / 2",
-        "(top[:, 2] + top[:, 3])",
-    ),
-    (
         "cross-entropy in float32, flat where the softmax rounds to one",
         "F.cross_entropy(logits.double(), labels",
         "F.cross_entropy(logits, labels",
@@ -119,7 +108,6 @@ _PGD = [
             "self.ball.steepest(gradients).mul_(eps)",
             "self.ball.steepest(gradients).mul_(-eps)",
         ),
-        ("FGSM never looks at its step", "return state.evals == 2", "return state.evals == 1"),
     ),
     *_attack(
         "pgd",
@@ -144,11 +132,6 @@ _PGD = [
         "_steps",
         "test_pgd",
         ("L2 steps forget the box", ".add_(images).clamp_(0, 1)", ".add_(images)"),
-        (
-            "sparse L1 step not of size 1",
-            "signs.div_(per_lane(count.clamp_(min=1), signs))",
-            "signs",
-        ),
     ),
 ]
 
@@ -161,25 +144,13 @@ _APGD = [
             "    state.best.index_copy_(0, rows, state.points.index_select(0, rows))",
             "    pass",
         ),
-        ("APGD keeps the worst", "losses > state.best_losses", "losses < state.best_losses"),
     ),
     *_attack(
         "_apgd_momentum",
         "test_apgd",
         ("momentum on the first step", ".index_copy_(0, first, plain)", ""),
-        (
-            "momentum with the wrong sign",
-            "state.before.sub_(state.points), alpha=-0.25",
-            "state.before.sub_(state.points), alpha=0.25",
-        ),
         ("step not halved", "state.lengths[stalled] /= 2", "pass"),
         ("checkpoint off by one", "needed[place] = interval", "needed[place - 1] = interval"),
-        ("rises not counted anew", "state.rises[due] = 0", "pass"),
-        (
-            "a stalled lane does not go back",
-            "state.points.index_copy_(0, stalled, state.best[stalled])",
-            "pass",
-        ),
         ("APGD's last iterate not looked at", "return self.steps + 1", "return self.steps"),
     ),
     *_attack(
@@ -214,14 +185,11 @@ _MINIMUM = [
             "nearest(normals, at, heights)",
         ),
         ("FAB's bias to the image dropped", "at.addcmul_(back, alpha)", "pass"),
-        ("FAB steps to the farthest boundary", "(slopes + _TINY)).argmin(1)", "slopes).argmax(1)"),
-        ("FAB's targets all alike", "task.lane % aimed", "0 * task.lane"),
     ),
     *_attack(
         "halfspace",
         "test_halfspace",
         ("room to the wrong side", "signs, points, value=-1.0", "signs, points, value=1.0"),
-        ("gap not in units of the weights", "(gaps.abs() / self.peaks)", "gaps.abs()"),
     ),
     *_attack(
         "ddn",
@@ -241,11 +209,6 @@ _MINIMUM = [
             "torch.minimum(state.eps * (1 - gamma), state.best)",
             "state.eps * (1 - gamma)",
         ),
-        (
-            "FMN's aim not set free",
-            "state.aims = torch.where(fallen, UNTARGETED, state.aims)",
-            "pass",
-        ),
     ),
     *_attack(
         "_minimum",
@@ -255,7 +218,6 @@ _MINIMUM = [
             "return state.step > self.steps",
             "return state.step >= self.steps",
         ),
-        ("walk to the farthest class", "(reach < state.reach)", "(reach > state.reach)"),
     ),
 ]
 
@@ -270,7 +232,6 @@ _SQUARE = [
             "corners(draws[:1, :2].expand(len(draws), -1), side,",
         ),
         ("squares stop short of the last row", "height + 1 - side", "height - side"),
-        ("squares half as far as eps", "mul_(2 * self.eps).sub_(", "mul_(self.eps).sub_("),
     ),
     *_attack(
         "square",
@@ -290,20 +251,16 @@ _ENGINE = [
         "test_engine",
         (
             "forward passes counted twice",
-            "samples.forward[:, place].add_(self._search.repeats)",
-            "samples.forward[:, place].add_(2 * self._search.repeats)",
+            "samples.forward[:, place].add_(",
+            "samples.forward[:, place].add_(2 * ",
         ),
-        (
-            "fallen without confirmation",
-            "            & is_adversarial(logits, samples, any_class=self._any_class)\n",
-            "",
-        ),
+        ("fallen without confirmation", " & self._adversarial(logits, samples)\n        )", ")"),
         (
             "images outside the ball put to the judge",
-            "near = sizes <= limit(attack.eps)",
-            "near = sizes <= torch.inf",
+            "fell = smallest <= limit(attack.eps)",
+            "fell = smallest < torch.inf",
         ),
-        ("next lane skipped", "lane=samples.lane + 1", "lane=samples.lane + 2"),
+        ("next lane skipped", "samples.lane + stage.width", "samples.lane + stage.width + 1"),
         ("lane not set back for the next stage", "torch.zeros_like(done.lane)", "done.lane"),
         (
             "samples mixed on refill",
@@ -312,13 +269,13 @@ _ENGINE = [
         ),
         (
             "revived lanes lost",
-            "self._join(stage, samples.take(~spent), state.take(~spent))",
-            "pass",
+            "            self._join(stage, samples.take(~spent)",
+            "            (stage, samples.take(~spent)",
         ),
         (
             "image found at a smaller eps not used",
             "(samples.lane == 0) & (samples.norm <= limit(eps))",
-            "(samples.lane == 1) & (samples.norm <= limit(eps))",
+            "(samples.lane < 0) & (samples.norm <= limit(eps))",
         ),
         (
             "image of any size taken as found at a smaller eps",
@@ -327,26 +284,16 @@ _ENGINE = [
         ),
         (
             "largest image found kept",
-            "better = sizes < samples.norm[rows]",
-            "better = (sizes > samples.norm[rows]) | samples.norm[rows].isinf()",
+            "better = smallest < samples.norm",
+            "better = smallest.isfinite() & ((smallest > samples.norm) | samples.norm.isinf())",
         ),
         (
             "stage of the smaller eps credited",
             "by = entry.stage - entry.stage % members + done.found_by % members",
             "by = done.found_by",
         ),
-        (
-            "image parked after it was moved",
-            "images = None if fell is None else query.images[fell]",
-            "images = None if fell is None else samples.images[fell]",
-        ),
-        ("restarts all alike", "keys.at(samples.lane),", "keys,"),
-        ("spent lanes forgotten with fallen ones", "spent = finished & ~fell", "spent = finished"),
-        (
-            "gradients counted as one pass each",
-            "passes = self._search.repeats * max(1, answer.scores.shape[1])",
-            "passes = 0",
-        ),
+        ("restarts all alike", "keys.at(lane.view(-1))", "keys"),
+        ("fallen samples sent on as well", "spent = finished & ~fell", "spent = finished | fell"),
     ),
     *_attack(
         "engine",
@@ -364,8 +311,8 @@ _ENGINE = [
         ("eps tolerance 1 %", "SLACK = 1e-6", "SLACK = 1e-2"),
         (
             "wrong class taken for the wanted one",
-            "samples.targets == UNTARGETED, given != samples.labels, given == samples.targets",
-            "samples.targets == UNTARGETED, given != samples.labels, given != samples.labels",
+            "given != labels, given == targets)",
+            "given != labels, given != labels)",
         ),
     ),
     *_attack(
@@ -397,16 +344,6 @@ _ENGINE = [
             "torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite | True",
         ),
         ("repeats summed, not averaged", "total[1] / self.repeats", "total[1]"),
-        (
-            "labels of a halved call shifted",
-            "labels[rows], aims[rows])",
-            "labels[: rows.stop - rows.start], aims[rows])",
-        ),
-        (
-            "rows of a mixed query swapped",
-            "whole.scores[some], whole.gradients[some]",
-            "whole.scores[some.flip(0)], whole.gradients[some.flip(0)]",
-        ),
     ),
 ]
 
@@ -415,11 +352,6 @@ _CHECKS = _attack(
     "test_checks",
     ("a randomized model not noticed", "amax() / scale) > _ROUNDING", "amax() / scale) > 1e9"),
     ("a huge eps not tried", "self._stand(huge, samples) > 0", "self._stand(huge, samples) > 99"),
-    (
-        "fewer steps always stronger",
-        "self._stand(brief, samples) < len(samples)",
-        "self._stand(brief, samples) <= len(samples)",
-    ),
 )
 
 _FLOW = [

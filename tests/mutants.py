@@ -4,35 +4,36 @@
 
 Prints a table, and exits with 1 if a bug survives its tests. A bug whose text is not found exactly
 once, or whose tests do not pass without it, is refused: the list in `bugs.py` is to be mended.
+
+Each run of tests is a fork of this process, which has imported what takes long but not the package.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TypeVar
+
+import pytest
 
 from bugs import BUGS, Bug
 
 ROOT = Path(__file__).resolve().parents[1]
 _COPIED = "src", "tests", "pyproject.toml"
 _COPIES = 2  # tests that run at a time
-_LONGEST = 120  # seconds; a bug may make a loop endless, and that is noticed too
-_PASSED, _FAILED = 0, 1  # exit status of pytest; others mean that it could not do its work
-_FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", re.MULTILINE)
-A = TypeVar("A")
-B = TypeVar("B")
+_LONGEST = 240  # seconds; a bug may make a loop endless, and that is noticed too
+# Exit status: pytest's, of which others say that it could not do its work, and ours.
+_PASSED, _FAILED, _FOREIGN, _BROKEN = 0, 1, 98, 99
+_FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) tests/(?:\w+/)*(.+?)(?: - .*)?$", re.MULTILINE)
+_HEAVY = "torch", "torchvision", "timm", "scipy.optimize", "scipy.special", "polars", "hypothesis"
 
 
 class MutantError(RuntimeError):
@@ -40,64 +41,108 @@ class MutantError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Job:
+    """Tests to run, with a bug or without.
+
+    Attributes:
+        tests: Below tests.
+        bug: None: the package as it is.
+    """
+
+    tests: tuple[str, ...]
+    bug: Bug | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a job."""
+
+    status: int
+    output: str
+    seconds: float
+
+    @property
+    def first(self) -> str:
+        """First test that failed."""
+        found = _FIRST_FAILURE.search(self.output)
+        return found[1] if found else ""
+
+
 class Copy:
-    """A copy of the package and its tests."""
+    """A copy of the package and its tests, in which one job runs at a time."""
 
-    folder: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Copy:
-        """Copy the working tree and see to it that its package is the one imported."""
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._began = 0.0
+        self._restore: tuple[Path, str] | None = None
+        folder.mkdir()
         for name in _COPIED:
-            source, place = ROOT / name, folder / name
-            if source.is_dir():
-                shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            if (ROOT / name).is_dir():
+                # A .pyc of the same second and length would hide a bug.
+                skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                shutil.copytree(ROOT / name, folder / name, ignore=skip)
             else:
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, place)
-        copy = cls(folder)
-        # Compiled once, and never anew: a .pyc of the same second and length would hide a bug.
-        copy.python("-m", "compileall", "-q", "src")
-        told = copy.python("-c", "import holdfast; print(holdfast.__file__)")
-        if not Path(told.stdout.strip()).is_relative_to(folder.resolve()):
-            raise MutantError(f"expected the copy in {folder}, got {told.stdout}{told.stderr}")
-        return copy
+                shutil.copy(ROOT / name, folder)
 
-    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run this interpreter on the copy."""
-        shared = os.environ.get("HOLDFAST_SHARED", str(ROOT.parent / "shared"))
-        changes = {
-            "PYTHONPATH": str((self.folder / "src").resolve()),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-            "HOLDFAST_SHARED": shared,
-        }
-        return subprocess.run(
-            [sys.executable, *arguments],
-            check=False,
-            cwd=self.folder,
-            env={**os.environ, **changes},
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST,
-        )
+    def begin(self, job: Job) -> int:
+        """Put the bug in and fork; the number of the process."""
+        if job.bug is not None:
+            path = self._folder / "src/holdfast" / job.bug.file
+            whole = path.read_text()
+            self._restore = path, whole
+            path.write_text(whole.replace(job.bug.old, job.bug.new))
+        self._began = time.monotonic()
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            status = _BROKEN
+            try:
+                status = self._test(job.tests)
+            finally:
+                os._exit(status)  # whatever happens: the rest is the parent's business
+        return child
 
-    def test(self, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run tests to the first failure."""
-        # Tests of real weights and images are as little needed as those with subprocesses.
-        options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not shared")
-        return self.python("-m", "pytest", *options, *(f"tests/{test}" for test in tests))
-
-    @contextmanager
-    def bitten(self, bug: Bug) -> Iterator[None]:
-        """The copy with a bug, and without it again."""
-        path = self.folder / "src/holdfast" / bug.file
-        whole = path.read_text()
-        path.write_text(whole.replace(bug.old, bug.new))
-        try:
-            yield
-        finally:
+    def end(self, status: int) -> Told:
+        """Take the bug out, and say what came of it."""
+        if self._restore is not None:
+            path, whole = self._restore
             path.write_text(whole)
+            self._restore = None
+        output = (self._folder / "output.txt").read_text(errors="replace")
+        return Told(status, output, time.monotonic() - self._began)
+
+    def _test(self, tests: Sequence[str]) -> int:
+        """In the fork: run tests to the first failure."""
+        signal.alarm(_LONGEST)
+        with (self._folder / "output.txt").open("w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        os.chdir(self._folder)
+        source = str(self._folder / "src")
+        sys.path.insert(0, source)
+        os.environ |= {"PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = True
+        if not importlib.import_module("holdfast").__file__.startswith(source):
+            return _FOREIGN
+        # What is already imported cannot be rewritten; -m: no test needs real images here.
+        quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning", "-m", "not shared")
+        options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", *quiet)
+        return int(pytest.main([*options, *(f"tests/{test}" for test in tests)]))
+
+
+def results(jobs: Sequence[Job], copies: Sequence[Copy]) -> Iterator[tuple[Job, Told]]:
+    """Run all jobs, one a copy at a time; they come as they end."""
+    ahead, free = list(jobs), list(copies)
+    running: dict[int, tuple[Job, Copy]] = {}
+    while ahead or running:
+        while ahead and free:
+            job, copy = ahead.pop(0), free.pop()
+            running[copy.begin(job)] = job, copy
+        child, status = os.wait()
+        job, copy = running.pop(child)
+        told = copy.end(os.waitstatus_to_exitcode(status))
+        free.append(copy)
+        yield job, told
 
 
 def check_texts(bugs: Sequence[Bug]) -> None:
@@ -108,54 +153,28 @@ def check_texts(bugs: Sequence[Bug]) -> None:
         if count != 1 or bug.old == bug.new:
             wrong.append(f"{bug.name}: {count} times in {bug.file}: {bug.old!r}")
     if wrong:
-        raise MutantError("texts must be found exactly once:\n" + "\n".join(wrong))
+        raise MutantError("each text must be found exactly once:\n" + "\n".join(wrong))
 
 
-def check_whole(tests: str, copy: Copy) -> None:
+def check_whole(bugs: Sequence[Bug], copies: Sequence[Copy]) -> None:
     """Refuse tests that fail, or are not found, without any bug."""
-    told = copy.test(tests.split())
-    if told.returncode != _PASSED:
-        raise MutantError(f"{tests} must pass without a bug:\n{told.stdout}{told.stderr}")
+    jobs = [Job(tests) for tests in sorted({bug.tests for bug in bugs})]
+    for job, told in results(jobs, copies):
+        if told.status == _FOREIGN:
+            raise MutantError("the package that was imported is not that of the copy")
+        if told.status != _PASSED:
+            raise MutantError(f"{' '.join(job.tests)} must pass without a bug:\n{told.output}")
 
 
-def catcher(bug: Bug, copy: Copy) -> tuple[str, float]:
-    """First test that fails, empty where none does, and the seconds it took."""
-    began = time.monotonic()
-    with copy.bitten(bug):
-        try:
-            told = copy.test(bug.tests)
-        except subprocess.TimeoutExpired:
-            return f"no end within {_LONGEST} s", time.monotonic() - began
-    seconds = time.monotonic() - began
-    if told.returncode == _PASSED:
-        return "", seconds
-    first = _FIRST_FAILURE.search(told.stdout)
-    if told.returncode != _FAILED or first is None:
-        raise MutantError(f"{bug.name}: pytest broke down:\n{told.stdout}{told.stderr}")
-    return first[1].rsplit("/", maxsplit=1)[-1], seconds
-
-
-def each(
-    work: Callable[[A, Copy], B], things: Sequence[A], copies: Sequence[Copy]
-) -> Iterator[tuple[A, B]]:
-    """Do work on things, each on a copy that is free."""
-    free: SimpleQueue[Copy] = SimpleQueue()
-    for copy in copies:
-        free.put(copy)
-
-    def borrowed(thing: A) -> B:
-        copy = free.get()
-        try:
-            return work(thing, copy)
-        finally:
-            free.put(copy)
-
-    with ThreadPoolExecutor(len(copies)) as pool:
-        try:
-            yield from zip(things, pool.map(borrowed, things), strict=True)
-        except MutantError:
-            pool.shutdown(cancel_futures=True)
-            raise
+def catcher(bug: Bug, told: Told) -> str:
+    """First test that failed; empty where none did."""
+    if told.status == -signal.SIGALRM:
+        return f"no end within {_LONGEST} s"
+    if told.status == _PASSED:
+        return ""
+    if told.status != _FAILED or not told.first:
+        raise MutantError(f"{bug.name}: pytest broke down ({told.status}):\n{told.output}")
+    return told.first
 
 
 def chosen(words: Sequence[str]) -> list[Bug]:
@@ -169,20 +188,27 @@ def chosen(words: Sequence[str]) -> list[Bug]:
 def run(bugs: Sequence[Bug]) -> int:
     """Print a row a bug; how many survive."""
     check_texts(bugs)
+    for name in _HEAVY:
+        importlib.import_module(name)
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
-        copies = [Copy.make(Path(folder) / str(place)) for place in range(_COPIES)]
-        list(each(check_whole, sorted({" ".join(bug.tests) for bug in bugs}), copies))
+        copies = [Copy(Path(folder).resolve() / str(place)) for place in range(_COPIES)]
+        check_whole(bugs, copies)
         width = max(len(bug.name) for bug in bugs)
         print(f"{'bug':<{width}}  seconds  caught by", flush=True)
-        for bug, (test, seconds) in each(catcher, bugs, copies):
+        for job, told in results([Job(bug.tests, bug) for bug in bugs], copies):
+            test = catcher(job.bug, told)
             survivors += not test
-            print(f"{bug.name:<{width}}  {seconds:7.1f}  {test or 'SURVIVES'}", flush=True)
+            row = f"{job.bug.name:<{width}}  {told.seconds:7.1f}  {test or 'SURVIVES'}"
+            print(row, flush=True)
     print(f"{len(bugs) - survivors} of {len(bugs)} caught")
     return survivors
 
 
 if __name__ == "__main__":
+    # Before torch is imported.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("HOLDFAST_SHARED", str(ROOT.parent / "shared"))
     try:
         sys.exit(int(run(chosen(sys.argv[1:])) > 0))
     except MutantError as error:

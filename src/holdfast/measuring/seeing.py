@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.measuring.options import Options
+from holdfast.measuring.sharding import replicate
 from holdfast.models import Classifier, search_copy
 
 
@@ -31,8 +32,11 @@ class Seeing:
     def search(self) -> Callable[[Tensor], Tensor]:
         """What attacks differentiate: a faster twin of the classifier, or the model of `source`."""
         options = self._options
+        searched = options.source or self._classifier
+        if searched.device != self.device:  # the source, where several devices share the images
+            searched = replicate(searched, str(self.device))
         twin = search_copy(
-            options.source or self._classifier,
+            searched,
             compile_net=options.compile_net,
             precision=options.precision,
         )

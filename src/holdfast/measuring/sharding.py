@@ -18,6 +18,7 @@ import torch
 from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.models import Classifier
 from holdfast.models.classifier import FOREIGN_ERRORS
+from holdfast.models.sources import named_device
 from holdfast.perturb.base import Batch, Outcome, Perturbation
 
 
@@ -46,14 +47,16 @@ def replicate(classifier: Classifier, device: str) -> Classifier:
 
     Raises:
         BadTypeError: The model cannot be copied.
+        BadValueError: No such device.
     """
+    place = named_device(device)
     try:
         net = copy.deepcopy(classifier.net)
     except FOREIGN_ERRORS as error:
         raise BadTypeError(
             f"{classifier.name} cannot be copied to {device} ({error}); measure it on one device"
         ) from error
-    return Classifier(net, classifier.card, device)
+    return Classifier(net, classifier.card, place)
 
 
 def run_sharded(

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -102,10 +102,20 @@ class DatasetStream:
     def parts(self, batch_size: int, done: Collection[int]) -> Iterator[Part]:
         part_of = {id_: place // self._part for place, id_ in enumerate(self.ids)}
         wanted = [id_ for id_, part in part_of.items() if part not in done]
-        samples = self._read(wanted)
+        samples = self._read_by_part(wanted, part_of)
         for index, group in itertools.groupby(samples, key=lambda sample: part_of[sample.id]):
             broken: list[Broken] = []
             yield Part(index, ahead(batched(group, batch_size, broken), _AHEAD), broken)
+
+    def _read_by_part(
+        self, ids: list[int], part_of: Mapping[int, int]
+    ) -> Iterator[Sample | Broken]:
+        if all(before < after for before, after in itertools.pairwise(ids)):
+            yield from self._read(ids)
+            return
+        # Drawn in a random order: data sets read ascending ids only, so within a part they rise.
+        for _, group in itertools.groupby(ids, key=part_of.__getitem__):
+            yield from self._read(sorted(group))
 
     def _read(self, ids: list[int]) -> Iterator[Sample | Broken]:
         if self._cache is not None and len(self._cache) == len(self.ids):

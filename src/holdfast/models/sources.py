@@ -205,7 +205,7 @@ def _from_object(model: Any, weights: Path | None, part: Part) -> tuple[Built, s
 
 def _device(device: str | torch.device, model: Model) -> torch.device:
     if device != "auto":
-        return _named_device(device)
+        return named_device(device)
     if isinstance(model, Classifier):
         return model.device
     if isinstance(model, nn.Module):
@@ -216,7 +216,12 @@ def _device(device: str | torch.device, model: Model) -> torch.device:
     return torch.device("cpu")
 
 
-def _named_device(device: str | torch.device) -> torch.device:
+def named_device(device: str | torch.device) -> torch.device:
+    """Device of that name.
+
+    Raises:
+        BadValueError: No such device, or none on this machine.
+    """
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError):

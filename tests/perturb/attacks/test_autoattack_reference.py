@@ -108,11 +108,13 @@ def part(shared):
 
 
 @cache
-def chosen(shared):
-    """Two images of the second case that stand, and eighteen that fall, for the reference."""
+def fallen(shared):
+    """Twenty images of the second case, right from the start, that fell for the reference."""
     standing = reference(shared, 1)["robust_indices"]
-    fallen = [number for number in range(len(standing) + 18) if number not in standing][:18]
-    return attacked(shared, 1, 0, sorted(standing[:2] + fallen))
+    some = pictures(shared, [number for number in range(60) if number not in standing])
+    with torch.no_grad():
+        right = network(shared, "cnn_a_adv")(some.images).argmax(1) == some.labels
+    return attacked(shared, 1, 0, some.ids[right][:20].tolist())
 
 
 cases = pytest.mark.parametrize("case", CASES, ids=CASES.values())
@@ -124,17 +126,7 @@ def test_what_the_reference_broke_of_an_undefended_network_is_broken(shared):
 
 
 def test_what_the_reference_broke_of_a_robust_network_is_broken(shared):
-    assert chosen(shared).standing <= set(reference(shared, 1)["robust_indices"])
-
-
-def test_what_the_reference_could_not_break_stands(shared):
-    assert len(chosen(shared).standing) == 2
-
-
-def test_a_standing_sample_of_the_few_has_had_the_whole_budget(shared):
-    found = chosen(shared)
-
-    assert found.budgets == found.passes
+    assert frozenset() == fallen(shared).standing
 
 
 @pytest.mark.slow

@@ -215,6 +215,14 @@ def test_a_minimum_found_at_one_eps_serves_the_next():
     assert all(0.001 < curve[1][id_][2] <= 0.2 for id_ in later)
 
 
+def test_a_minimum_beyond_the_next_eps_is_not_put_to_the_judge():
+    run = run_of(FAB(eps=1.0, steps=5, targets=2), eps=(0.001, 0.002, 0.2))
+    curve, flags = outcomes(run)
+
+    assert any(row[2] > 0.002 for row in curve[2].values())
+    assert "unconfirmed" not in flags
+
+
 def test_measuring_one_of_several_eps_gives_what_the_curve_gives():
     run = run_of(PGD(eps=1.0, steps=3), eps=(0.002, 0.006, 0.05))
     curve, _ = outcomes(run)

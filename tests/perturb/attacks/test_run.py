@@ -37,12 +37,11 @@ def read(text):
 
 
 def column(run, name, *, model=MODEL, condition=0):
-    """Id -> value of an extra column or a field of the outcomes of one condition."""
+    """Id -> value of an extra column of one condition."""
     found = {}
     for outcome in run.run(batches(), model, 0):
-        if outcome.condition == condition:
-            values = outcome.extra[name] if name in outcome.extra else getattr(outcome, name)
-            found |= dict(zip(outcome.ids.tolist(), values.tolist(), strict=len(outcome.ids) > 0))
+        if len(outcome.ids) and outcome.condition == condition:
+            found |= dict(zip(outcome.ids.tolist(), outcome.extra[name].tolist(), strict=True))
     return found
 
 
@@ -77,7 +76,8 @@ def test_a_canonical_text_stands_for_itself(text):
 def test_the_text_of_each_condition_stands_for_that_condition(text):
     conditions = read(text).conditions
 
-    assert list(conditions) == [read(part.spec) for part in conditions]
+    assert [part.spec for part in conditions] == [read(part.spec).spec for part in conditions]
+    assert [part.eps for part in conditions] == [read(part.spec).eps for part in conditions]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,251 @@
+"""Finished samples are kept one by one: a killed attack goes on with the unfinished ones only."""
+
+import multiprocessing
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import Textured
+from holdfast.measuring import flow
+from holdfast.measuring.flow import Earlier
+from holdfast.records import Store
+from measuring.attacked import COUNT, CURVE, measure, row, stored
+
+CUT = "1024"
+
+
+class Dying(Textured):
+    """Leaves the process, as a kill does, after some calls of any copy."""
+
+    left = 10**9
+    seen = 0
+
+    def forward(self, images):
+        type(self).left -= 1
+        type(self).seen += len(images)
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().forward(images)
+
+
+@pytest.fixture(autouse=True)
+def _keep_at_once(monkeypatch):
+    monkeypatch.setattr(flow, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(Dying, "seen", 0)
+
+
+def interrupted(store, calls, monkeypatch, perturb=CURVE):
+    """Measure until the model has been called so often."""
+    monkeypatch.setattr(Dying, "left", calls)
+    with pytest.raises(KeyboardInterrupt):
+        measure(perturb, model=Dying(), store=store, batch_size=5)
+    monkeypatch.setattr(Dying, "left", 10**9)
+
+
+def resumed(store, perturb=CURVE):
+    return measure(perturb, model=Dying(), store=store, batch_size=5)
+
+
+def kept(store):
+    """Ids in the pieces of each partial run."""
+    found = {}
+    for path in sorted(store.glob("*.partial/piece-*.npz")):
+        with np.load(path) as arrays:
+            found.setdefault(path.parent.name, set()).update(arrays["sample_id"].tolist())
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed") / "s"
+    measure(CURVE, model=Dying(), store=path, batch_size=5)
+    return stored(path)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(one[name].equals(other[name]) for name in one)
+
+
+@pytest.mark.parametrize("calls", [12, 25, 35, 50])
+def test_an_interrupted_curve_ends_as_an_undisturbed_one(calls, tmp_path, monkeypatch, undisturbed):
+    interrupted(tmp_path / "s", calls, monkeypatch)
+    resumed(tmp_path / "s")
+
+    assert equal(undisturbed, stored(tmp_path / "s"))
+
+
+def test_a_run_interrupted_twice_ends_as_an_undisturbed_one(tmp_path, monkeypatch, undisturbed):
+    for calls in (30, 20):
+        interrupted(tmp_path / "s", calls, monkeypatch)
+    resumed(tmp_path / "s")
+
+    assert equal(undisturbed, stored(tmp_path / "s"))
+
+
+def test_finished_samples_are_not_attacked_again(tmp_path, monkeypatch):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    (done, *others) = kept(tmp_path / "s").values()
+    given = []
+    original = flow.PartFlow._unfinished
+
+    def spy(self, batch):
+        left = original(self, batch)
+        if len(self._builders) == 3:
+            given.extend(left.ids.tolist())
+        return left
+
+    monkeypatch.setattr(flow.PartFlow, "_unfinished", spy)
+    resumed(tmp_path / "s")
+
+    assert 0 < len(done) < COUNT
+    assert [done, done] == others
+    assert sorted(set(range(COUNT)) - done) == sorted(given)
+
+
+def test_an_undisturbed_run_leaves_no_pieces(tmp_path):
+    measure(CURVE, store=tmp_path / "s", batch_size=5)
+
+    assert [] == list((tmp_path / "s").glob("*/piece-*"))
+    assert [] == list((tmp_path / "s").glob("*.partial"))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_conditions_stay_in_step_when_a_piece_of_one_is_missing(
+    place, tmp_path, monkeypatch, undisturbed
+):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    folder = sorted((tmp_path / "s").glob("*.partial"))[place]
+    min(folder.glob("piece-*")).unlink()
+    resumed(tmp_path / "s")
+
+    assert equal(undisturbed, stored(tmp_path / "s"))
+
+
+def test_a_damaged_piece_is_measured_again(tmp_path, monkeypatch, undisturbed):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    folder = min((tmp_path / "s").glob("*.partial"))
+    min(folder.glob("piece-*")).write_bytes(b"half")
+    resumed(tmp_path / "s")
+
+    assert equal(undisturbed, stored(tmp_path / "s"))
+
+
+def test_a_missing_radius_after_an_interruption_takes_all_samples(tmp_path, monkeypatch):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    results = resumed(tmp_path / "s", "pgd(eps=0.002, steps=4)")
+
+    assert COUNT == row(results)["count"]
+
+
+def test_pictures_survive_an_interruption(tmp_path, monkeypatch):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    last = row(resumed(tmp_path / "s"))["run_id"]
+    whole = row(measure(CURVE, model=Dying(), store=tmp_path / "t", batch_size=5))["run_id"]
+
+    assert last == whole
+    assert Store(tmp_path / "s").pictures(last).equals(Store(tmp_path / "t").pictures(last))
+
+
+class Purified(Dying):
+    """Differentiates while it predicts, as long as it is told to."""
+
+    purifies = True
+
+    def forward(self, images):
+        if self.purifies:
+            with torch.enable_grad():
+                leaf = images.detach().requires_grad_(True)
+                torch.autograd.grad(leaf.sum(), leaf)
+        return super().forward(images)
+
+
+def test_flags_seen_before_the_interruption_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(Purified, "left", 40)
+    with pytest.raises(KeyboardInterrupt):
+        measure(CURVE, model=Purified(), store=tmp_path / "s", batch_size=5)
+    monkeypatch.setattr(Purified, "left", 10**9)
+    monkeypatch.setattr(Purified, "purifies", False)
+    results = measure(CURVE, model=Purified(), store=tmp_path / "s", batch_size=5)
+
+    assert "dynamic_defense" in row(results, 1)["flags"]
+
+
+# The store itself
+
+
+def arrays(ids, **more):
+    return {"sample_id": np.array(ids), "count": np.array(len(ids)), **more}
+
+
+def test_pieces_come_before_the_rest_of_their_part(tmp_path):
+    with Store(tmp_path / "s").building("a") as builder:
+        assert set() == builder.parts(CUT)
+        builder.keep(0, 1, arrays([2]))
+        builder.keep(0, 0, arrays([1]))
+        builder.keep(1, 2, arrays([9]))
+        builder.flush(0, arrays([3]))
+        whole = [part["sample_id"].tolist() for part in builder.all_arrays(CUT)]
+
+    assert [[1], [2], [3]] == whole
+
+
+def test_only_common_parts_and_pieces_are_retained(tmp_path):
+    store = Store(tmp_path / "s")
+    with store.building("a") as one, store.building("b") as other:
+        for builder in (one, other):
+            builder.parts(CUT)
+            builder.keep(0, 0, arrays([1, 2]))
+        one.keep(0, 1, arrays([3]))
+        one.flush(1, arrays([7, 8, 9]))
+        earlier = Earlier.of([one, other], CUT)
+
+        assert Earlier(frozenset(), frozenset({1, 2}), 2, 1) == earlier
+        assert {(0, 0)} == one.pieces() == other.pieces()
+        assert set() == one.parts(CUT)
+
+
+def test_a_whole_part_counts_with_its_pieces(tmp_path):
+    with Store(tmp_path / "s").building("a") as builder:
+        builder.parts(CUT)
+        builder.keep(0, 0, arrays([1, 2]))
+        builder.flush(0, arrays([3]))
+
+        assert Earlier(frozenset({0}), frozenset(), 3, 1) == Earlier.of([builder], CUT)
+
+
+# A real kill
+
+
+class Slow(Textured):
+    """Slow enough to be killed in the middle."""
+
+    def forward(self, images):
+        time.sleep(0.05)
+        return super().forward(images)
+
+
+def work(store):
+    flow._KEEP_SECONDS = 0.0
+    measure(CURVE, model=Slow(), store=store, batch_size=5)
+
+
+@pytest.mark.slow
+def test_a_killed_attack_goes_on_where_it_was(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    killed = context.Process(target=work, args=(tmp_path / "s",))
+    killed.start()
+    deadline = time.monotonic() + 120
+    while not kept(tmp_path / "s") and killed.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.join()
+    for store in (tmp_path / "s", tmp_path / "t"):
+        process = context.Process(target=work, args=(store,))
+        process.start()
+        process.join()
+
+    assert -signal.SIGKILL == killed.exitcode
+    assert equal(stored(tmp_path / "t"), stored(tmp_path / "s"))
