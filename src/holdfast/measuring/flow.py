@@ -29,21 +29,31 @@ class Earlier:
         parts: Parts that are whole in all of them.
         ids: Samples that are finished in all of them, of the other parts.
         count: Samples that are finished, of all parts.
-        pieces: Number of the next piece.
+        pieces: Pieces that were kept, of these and of the other parts: part and number.
     """
 
     parts: frozenset[int]
     ids: frozenset[int]
     count: int
-    pieces: int
+    pieces: frozenset[tuple[int, int]]
+
+    @property
+    def next_piece(self) -> int:
+        """Number that no piece has."""
+        return max((piece for _, piece in self.pieces), default=-1) + 1
 
     @classmethod
     def of(cls, builders: Sequence[RunBuilder], cut: str) -> Earlier:
         """Look at the partial runs, and drop what is not in all of them."""
         whole = [builder.parts(cut) for builder in builders]
-        parts = frozenset(set.intersection(*whole))
         kept = [builder.pieces() for builder in builders]
         common = frozenset(set.intersection(*kept))
+        # A part that has lost a piece of its own is not whole.
+        parts = frozenset(
+            part
+            for part in set.intersection(*whole)
+            if all(_pieces_of(builder.load(part), part) <= common for builder in builders)
+        )
         ids: set[int] = set()
         for builder in builders:
             builder.retain(parts, common)
@@ -52,8 +62,12 @@ class Earlier:
                 ids |= set(builders[0].load_piece(part, piece)["sample_id"].tolist())
         first = builders[0]
         count = sum(int(a["count"]) for part in parts for a in first.all_arrays(cut, only=part))
-        piece = max((piece for _, piece in common), default=-1) + 1
-        return cls(parts, frozenset(ids), count + len(ids), piece)
+        return cls(parts, frozenset(ids), count + len(ids), common)
+
+
+def _pieces_of(arrays: dict[str, np.ndarray], part: int) -> set[tuple[int, int]]:
+    """Pieces that were kept of a part before it was whole."""
+    return {(part, int(piece)) for piece in arrays["pieces"]}
 
 
 @dataclass
@@ -100,7 +114,8 @@ class PartFlow:
         self._enough = enough
         self._open: dict[int, _Open] = {}
         self._awaited: dict[int, tuple[int, int]] = {}  # id -> part, outcomes still to come
-        self._piece = earlier.pieces
+        self._piece = earlier.next_piece
+        self._pieces = set(earlier.pieces)
         self._since = self._kept = time.perf_counter()
         self.flags: set[str] = set()
         self.ended = False  # because there was enough
@@ -187,6 +202,7 @@ class PartFlow:
             for builder, scores in zip(self._builders, entry.scores, strict=True):
                 builder.keep(index, self._piece, self._arrays(scores, [], spent))
             entry.scores = self._fresh()
+            self._pieces.add((index, self._piece))
             self._piece += 1
 
     def _flush(self, index: int) -> None:
@@ -195,7 +211,9 @@ class PartFlow:
             return
         spent = self._spent()
         for builder, scores in zip(self._builders, entry.scores, strict=True):
-            builder.flush(index, self._arrays(scores, entry.broken, spent))
+            arrays = self._arrays(scores, entry.broken, spent)
+            pieces = [piece for part, piece in self._pieces if part == index]
+            builder.flush(index, arrays | {"pieces": np.array(pieces, dtype=np.int64)})
         del self._open[index]
         self.ended = self.ended or self._enough()
 

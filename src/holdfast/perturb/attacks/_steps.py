@@ -22,8 +22,10 @@ from holdfast.perturb.attacks.losses import (
     aimed_dlr,
     cross_entropy,
     margin,
+    plain_cross_entropy,
     targeted_cross_entropy,
     targeted_margin,
+    targeted_plain_cross_entropy,
     untargeted_dlr,
 )
 
@@ -126,11 +128,15 @@ def _ascending(rows: Tensor) -> Tensor:
     return rows.sort(dim=1).values
 
 
-def loss_for(name: str, classes: int, *, aimed: bool) -> Loss:
+def loss_for(name: str, classes: int, *, aimed: bool, plain: bool = False) -> Loss:
     """Loss of this name, away from the label or towards the aim, for K classes.
+
+    A `plain` cross-entropy is the one that other libraries compute, in float32.
 
     Where DLR is not defined (fewer than 3 classes, 4 with an aim), its numerator takes its place.
     """
+    if name == "cross_entropy" and plain:
+        return targeted_plain_cross_entropy if aimed else plain_cross_entropy
     if name == "cross_entropy":
         return targeted_cross_entropy if aimed else cross_entropy
     if name == "margin":

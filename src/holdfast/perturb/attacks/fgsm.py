@@ -80,7 +80,7 @@ class FGSM(Attack):
 
     def scores(self, logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
         """The loss, [L, 1]."""
-        loss = loss_for(self.loss, logits.shape[1], aimed=self.target is not None)
+        loss = loss_for(self.loss, logits.shape[1], aimed=self.target is not None, plain=True)
         return loss(logits, labels, aims)[:, None]
 
     def tell(self, state: FgsmState, answer: Answer) -> FgsmState:

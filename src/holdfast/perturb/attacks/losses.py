@@ -30,6 +30,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
     return F.cross_entropy(logits.double(), labels, reduction="none").to(logits.dtype)
 
 
+def plain_cross_entropy(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
+    """Minus the log-probability of the label in the precision of the logits, [L], at least 0.
+
+    As FGSM and PGD are published and other libraries compute it: where the label leads by 17 its
+    own part of the gradient is gone. Attacks that are compared across libraries climb this one.
+    """
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
 def margin(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
     """Largest wrong logit minus the label's, [L]; positive exactly when misclassified.
 
@@ -56,6 +65,11 @@ def dlr(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
 def targeted_cross_entropy(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
     """Log-probability of the aim, [L], at most 0; in float64, as `cross_entropy`."""
     return -cross_entropy(logits, aims, aims)
+
+
+def targeted_plain_cross_entropy(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
+    """Log-probability of the aim, [L], at most 0, in the precision of the logits."""
+    return -plain_cross_entropy(logits, aims, aims)
 
 
 def targeted_margin(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ class PGD(Attack):
 
     def scores(self, logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
         """The loss, [L, 1]."""
-        loss = loss_for(self.loss, logits.shape[1], aimed=self.target is not None)
+        loss = loss_for(self.loss, logits.shape[1], aimed=self.target is not None, plain=True)
         return loss(logits, labels, aims)[:, None]
 
     def tell(self, state: PgdState, answer: Answer) -> PgdState:
