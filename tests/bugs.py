@@ -254,7 +254,6 @@ _ENGINE = [
             "samples.forward[:, place].add_(",
             "samples.forward[:, place].add_(2 * ",
         ),
-        ("fallen without confirmation", " & self._adversarial(logits, samples)\n        )", ")"),
         (
             "images outside the ball put to the judge",
             "fell = smallest <= limit(attack.eps)",
@@ -263,14 +262,9 @@ _ENGINE = [
         ("next lane skipped", "samples.lane + stage.width", "samples.lane + stage.width + 1"),
         ("lane not set back for the next stage", "torch.zeros_like(done.lane)", "done.lane"),
         (
-            "samples mixed on refill",
-            "Samples.concat([stage.samples, samples])",
-            "Samples.concat([samples, stage.samples])",
-        ),
-        (
             "revived lanes lost",
-            "            self._join(stage, samples.take(~spent)",
-            "            (stage, samples.take(~spent)",
+            "            stage.join(samples.take(~spent)",
+            "            (samples.take(~spent)",
         ),
         (
             "image found at a smaller eps not used",

@@ -11,7 +11,7 @@ import torch
 from helpers import Textured
 from holdfast.measuring import flow
 from holdfast.measuring.flow import Earlier
-from holdfast.records import Store
+from holdfast.records import RunBuilder, Store
 from measuring.attacked import COUNT, CURVE, measure, row, stored
 
 CUT = "1024"
@@ -177,7 +177,8 @@ def test_flags_seen_before_the_interruption_are_kept(tmp_path, monkeypatch):
 
 
 def arrays(ids, **more):
-    return {"sample_id": np.array(ids), "count": np.array(len(ids)), **more}
+    """A part or a piece; a part lists the `pieces` that it had before."""
+    return {"sample_id": np.array(ids), "count": np.array(len(ids)), "pieces": [], **more}
 
 
 def test_pieces_come_before_the_rest_of_their_part(tmp_path):
@@ -202,7 +203,7 @@ def test_only_common_parts_and_pieces_are_retained(tmp_path):
         one.flush(1, arrays([7, 8, 9]))
         earlier = Earlier.of([one, other], CUT)
 
-        assert Earlier(frozenset(), frozenset({1, 2}), 2, 1) == earlier
+        assert Earlier(frozenset(), frozenset({1, 2}), 2, frozenset({(0, 0)}), 2) == earlier
         assert {(0, 0)} == one.pieces() == other.pieces()
         assert set() == one.parts(CUT)
 
@@ -211,9 +212,117 @@ def test_a_whole_part_counts_with_its_pieces(tmp_path):
     with Store(tmp_path / "s").building("a") as builder:
         builder.parts(CUT)
         builder.keep(0, 0, arrays([1, 2]))
-        builder.flush(0, arrays([3]))
+        builder.flush(0, arrays([3], pieces=[0]))
 
-        assert Earlier(frozenset({0}), frozenset(), 3, 1) == Earlier.of([builder], CUT)
+        assert Earlier(frozenset({0}), frozenset(), 3, frozenset(), 1) == Earlier.of([builder], CUT)
+
+
+def test_a_part_that_lost_a_piece_is_measured_again(tmp_path):
+    with Store(tmp_path / "s").building("a") as builder:
+        builder.parts(CUT)
+        builder.keep(0, 1, arrays([1, 2]))
+        builder.flush(0, arrays([3], pieces=[0, 1]))
+
+        assert frozenset() == Earlier.of([builder], CUT).parts
+        assert set() == builder.parts(CUT)
+
+
+def test_pieces_of_other_samples_are_dropped_in_all_runs(tmp_path):
+    store = Store(tmp_path / "s")
+    with store.building("a") as one, store.building("b") as other:
+        for builder, ids in ((one, [1, 2]), (other, [1, 3])):
+            builder.parts(CUT)
+            builder.keep(0, 0, arrays(ids))
+            builder.keep(0, 1, arrays([5]))
+        earlier = Earlier.of([one, other], CUT)
+
+        assert frozenset({5}) == earlier.ids
+        assert {(0, 1)} == one.pieces() == other.pieces()
+
+
+def test_each_run_keeps_its_own_pieces_of_a_part_that_is_whole_in_all(tmp_path):
+    store = Store(tmp_path / "s")
+    with store.building("a") as one, store.building("b") as other:
+        for builder in (one, other):
+            builder.parts(CUT)
+        one.keep(0, 0, arrays([1, 2]))
+        one.flush(0, arrays([3], pieces=[0]))
+        other.keep(0, 4, arrays([1]))
+        other.flush(0, arrays([2, 3], pieces=[4]))
+        earlier = Earlier.of([one, other], CUT)
+
+        assert Earlier(frozenset({0}), frozenset(), 3, frozenset(), 5) == earlier
+        assert ({(0, 0)}, {(0, 4)}) == (one.pieces(), other.pieces())
+
+
+def test_what_is_dropped_is_gone_for_the_next_process_too(tmp_path):
+    store = Store(tmp_path / "s")
+    with store.building("a") as one, store.building("b") as other:
+        for builder, ids in ((one, [1, 2]), (other, [1, 3])):
+            builder.parts(CUT)
+            builder.keep(0, 0, arrays(ids))
+        one.flush(1, arrays([7]))
+        Earlier.of([one, other], CUT)
+    with store.building("a") as again:
+        assert (set(), set()) == (again.parts(CUT), again.pieces())
+
+
+# Runs that were measured apart before
+
+
+APART = ["pgd(eps=0.002, steps=4)", "pgd(eps=0.004, steps=4, after=0.002)"]
+TOGETHER = "pgd(eps=[0.002, 0.004], steps=4)"
+
+
+@pytest.mark.parametrize("size", [5, 8])
+def test_runs_interrupted_apart_end_together_as_undisturbed_ones(size, tmp_path, monkeypatch):
+    for perturb, batch_size, calls in zip(APART, (5, size), (20, 32), strict=True):
+        monkeypatch.setattr(Dying, "left", calls)
+        with pytest.raises(KeyboardInterrupt):
+            measure(perturb, model=Dying(), store=tmp_path / "s", batch_size=batch_size)
+    monkeypatch.setattr(Dying, "left", 10**9)
+    apart = kept(tmp_path / "s")
+    resumed(tmp_path / "s", TOGETHER)
+    measure(TOGETHER, model=Dying(), store=tmp_path / "t", batch_size=5)
+
+    assert 2 == len({tuple(sorted(ids)) for ids in apart.values()})
+    assert equal(stored(tmp_path / "t"), stored(tmp_path / "s"))
+
+
+def test_finished_samples_of_several_radii_are_kept_though_the_clock_is_slow(tmp_path, monkeypatch):
+    now = iter(range(10**9))
+    monkeypatch.setattr(flow.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(flow, "_KEEP_SECONDS", 2.0)
+    interrupted(tmp_path / "s", 45, monkeypatch)
+
+    assert 3 == len(kept(tmp_path / "s"))
+
+
+def test_samples_that_are_lost_on_disk_are_a_failed_row_and_then_measured_anew(
+    tmp_path, monkeypatch, undisturbed
+):
+    interrupted(tmp_path / "s", 40, monkeypatch)
+    load = RunBuilder.load_piece
+
+    def short(self, part, piece):
+        found = load(self, part, piece)
+        return {k: v[1:] if k.startswith("sample_") else v for k, v in found.items()}
+
+    with monkeypatch.context() as patch:
+        original = flow.Earlier.of.__func__
+
+        def then_lost(cls, builders, cut):
+            earlier = original(cls, builders, cut)
+            patch.setattr(RunBuilder, "load_piece", short)
+            return earlier
+
+        patch.setattr(flow.Earlier, "of", classmethod(then_lost))
+        last = row(resumed(tmp_path / "s"))
+
+    assert "failed" == last["status"]
+    assert "are missing" in last["error"]
+    resumed(tmp_path / "s")
+    assert equal(undisturbed, stored(tmp_path / "s"))
 
 
 # A real kill

@@ -37,30 +37,40 @@ def halfwidth_after(parts, share=0.5):
 def test_without_a_halfwidth_all_parts_count_and_nothing_is_enough():
     every = stopping(dict.fromkeys(range(50), 0.5), halfwidth=None)
 
-    assert (False, None) == (every.enough(), every.prefix)
+    assert (False, [None]) == (every.enough(), every.prefixes)
 
 
 @pytest.mark.parametrize("needed", [1, 4])
 def test_the_shortest_prefix_that_is_narrow_enough_counts(needed):
     parts = stopping(dict.fromkeys(range(9), 0.5), halfwidth=halfwidth_after(needed))
 
-    assert (True, needed) == (parts.enough(), parts.prefix)
+    assert (True, [needed]) == (parts.enough(), parts.prefixes)
 
 
 def test_parts_beyond_a_gap_do_not_count():
     parts = stopping({0: 0.5, 1: 0.5, 3: 0.5, 4: 0.5, 5: 0.5}, halfwidth=halfwidth_after(3))
 
-    assert (False, 2) == (parts.enough(), parts.prefix)
+    assert (False, [2]) == (parts.enough(), parts.prefixes)
 
 
-def test_of_several_runs_the_widest_interval_decides():
+def test_of_several_runs_each_is_cut_at_its_own_prefix():
     easy, hard = dict.fromkeys(range(9), 1.0), dict.fromkeys(range(9), 0.5)
     parts = stopping(easy, hard, halfwidth=halfwidth_after(5))
 
-    assert (True, 5) == (parts.enough(), parts.prefix)
+    alone = stopping(easy, halfwidth=halfwidth_after(5))
+
+    assert (True, True) == (parts.enough(), alone.enough())
+    assert [*alone.prefixes, 5] == parts.prefixes
+    assert alone.prefixes[0] < 5
+
+
+def test_a_run_that_is_wide_still_is_not_enough():
+    parts = stopping({0: 1.0, 1: 1.0}, {0: 0.5, 1: 0.5}, halfwidth=halfwidth_after(3))
+
+    assert not parts.enough()
 
 
 def test_asking_again_changes_nothing():
     parts = stopping(dict.fromkeys(range(9), 0.5), halfwidth=halfwidth_after(3))
 
-    assert [(True, 3), (True, 3)] == [(parts.enough(), parts.prefix) for _ in range(2)]
+    assert [(True, [3])] * 2 == [(parts.enough(), parts.prefixes) for _ in range(2)]

@@ -84,24 +84,33 @@ def test_what_is_counted_are_the_numbers_of_the_whole(data, easy):
     assert some["correct"].equals(whole.filter(whole["id"].is_in(some["id"].to_list()))["correct"])
 
 
-def test_all_radii_must_be_narrow(data):
+def test_all_radii_are_narrow(data):
     results = drawn(data, "pgd(eps=[0.001, 0.02], steps=2)")
-    counts = {row(results, place)["count"] for place in (1, 2)}
 
-    assert 1 == len(counts)
     for place in (1, 2):
         assert (row(results, place)["high"] - row(results, place)["low"]) / 2 <= 0.1
+
+
+def test_a_radius_among_others_is_cut_where_it_would_be_alone(data, easy):
+    results = drawn(data, "pgd(eps=[0.001, 0.02, 0.1], steps=2)")
+    counts = [row(results, place)["count"] for place in (1, 2, 3)]
+
+    assert len(set(counts)) > 1
+    assert row(easy[1])["run_id"] == row(results, 1)["run_id"]
+    assert attacked(easy[1]).equals(attacked(results, 1))
 
 
 def test_an_interval_too_narrow_to_reach_early_takes_all_images(data):
     assert COUNT == row(drawn(data, "clean", until=1e-6))["count"]
 
 
-def test_all_images_leave_no_doubt(data):
-    found = row(drawn(data, "clean", until=1e-6))
+def test_all_images_have_the_ordinary_interval(data):
+    drawn_all = row(drawn(data, "clean", model=Guess(), until=1e-6))
+    plain = row(measure("clean", model=Guess(), data=data))
 
-    assert found["low"] == pytest.approx(found["value"], abs=1e-9)
-    assert found["high"] == pytest.approx(found["value"], abs=1e-9)
+    assert plain["low"] < plain["value"] < plain["high"]
+    assert (plain["low"], plain["high"]) == (drawn_all["low"], drawn_all["high"])
+    assert "optional_stopping" not in drawn_all["flags"]
 
 
 def test_stopping_is_told(data, easy):
@@ -177,11 +186,12 @@ def test_flags_are_told_although_the_run_was_stopped(data):
     assert "dynamic_defense" in row(drawn(data, model=Purified()))["flags"]
 
 
-def test_a_drawn_subset_has_the_interval_of_its_own_size(data):
+def test_all_of_a_drawn_subset_has_the_ordinary_interval(data):
     found = row(drawn(data, "clean", until=1e-6, n=100))
+    plain = row(measure("clean", model=Bright(), data=data, n=100))
 
     assert 100 == found["count"]
-    assert found["low"] == pytest.approx(found["value"], abs=1e-9)
+    assert (plain["low"], plain["high"]) == (found["low"], found["high"])
 
 
 @pytest.mark.parametrize("until", [0.7, 0.5, 0.0, -0.1, float("nan")])

@@ -25,49 +25,55 @@ _KEEP_SECONDS = 5.0  # between keepings of finished samples of a part that is no
 class Earlier:
     """What interrupted processes have left of some runs that are measured together.
 
+    Those processes may have measured the runs apart. A part that is whole in all runs stays, each
+    run with its own pieces of it; of the other parts, a piece stays where it has the same samples
+    in all runs, so that what is open is open in all.
+
     Attributes:
         parts: Parts that are whole in all of them.
         ids: Samples that are finished in all of them, of the other parts.
         count: Samples that are finished, of all parts.
-        pieces: Pieces that were kept, of these and of the other parts: part and number.
+        pieces: Pieces of the other parts: part and number.
+        next_piece: Number that no piece has in any of them.
     """
 
     parts: frozenset[int]
     ids: frozenset[int]
     count: int
     pieces: frozenset[tuple[int, int]]
-
-    @property
-    def next_piece(self) -> int:
-        """Number that no piece has."""
-        return max((piece for _, piece in self.pieces), default=-1) + 1
+    next_piece: int
 
     @classmethod
     def of(cls, builders: Sequence[RunBuilder], cut: str) -> Earlier:
         """Look at the partial runs, and drop what is not in all of them."""
-        whole = [builder.parts(cut) for builder in builders]
+        own = [_whole(builder, cut) for builder in builders]
+        parts = frozenset(set.intersection(*(set(one) for one in own)))
         kept = [builder.pieces() for builder in builders]
-        common = frozenset(set.intersection(*kept))
-        # A part that has lost a piece of its own is not whole.
-        parts = frozenset(
-            part
-            for part in set.intersection(*whole)
-            if all(_pieces_of(builder.load(part), part) <= common for builder in builders)
-        )
         ids: set[int] = set()
-        for builder in builders:
-            builder.retain(parts, common)
-        for part, piece in common:
-            if part not in parts:
-                ids |= set(builders[0].load_piece(part, piece)["sample_id"].tolist())
-        first = builders[0]
-        count = sum(int(a["count"]) for part in parts for a in first.all_arrays(cut, only=part))
-        return cls(parts, frozenset(ids), count + len(ids), common)
+        common = set()
+        for part, piece in set.intersection(*kept):
+            first, *others = (
+                builder.load_piece(part, piece)["sample_id"].tolist() for builder in builders
+            )
+            if part not in parts and all(other == first for other in others):
+                common.add((part, piece))
+                ids |= set(first)
+        for builder, one in zip(builders, own, strict=True):
+            builder.retain(parts, common.union(*(one[part] for part in parts)))
+        arrays = (found for part in parts for found in builders[0].all_arrays(cut, only=part))
+        count = sum(int(found["count"]) for found in arrays) + len(ids)
+        following = max((piece for one in kept for _, piece in one), default=-1) + 1
+        return cls(parts, frozenset(ids), count, frozenset(common), following)
 
 
-def _pieces_of(arrays: dict[str, np.ndarray], part: int) -> set[tuple[int, int]]:
-    """Pieces that were kept of a part before it was whole."""
-    return {(part, int(piece)) for piece in arrays["pieces"]}
+def _whole(builder: RunBuilder, cut: str) -> dict[int, set[tuple[int, int]]]:
+    """Whole parts of a run, each with the pieces it had before; one that lost such is not whole."""
+    listed = {
+        part: {(part, int(piece)) for piece in builder.load(part)["pieces"]}
+        for part in builder.parts(cut)
+    }
+    kept = builder.pieces()
+    return {part: pieces for part, pieces in listed.items() if pieces <= kept}
 
 
 @dataclass
@@ -155,7 +161,8 @@ class PartFlow:
             entry.scores[outcome.condition].add(outcome if whole else _take(outcome, mine))
             entry.awaited -= len(mine)
             self._flush(index)
-        if self._keeping and time.perf_counter() - self._kept >= _KEEP_SECONDS:
+        last = outcome.condition == len(self._builders) - 1  # before, the conditions differ
+        if self._keeping and last and time.perf_counter() - self._kept >= _KEEP_SECONDS:
             self._keep()
 
     def check(self) -> None:
@@ -194,7 +201,6 @@ class PartFlow:
         A sample is finished when it has an outcome for each condition; those of one come
         together, so that all conditions hold the same samples here.
         """
-        self._kept = time.perf_counter()
         for index, entry in self._open.items():
             if entry.scores[0].count == 0 or len({s.count for s in entry.scores}) > 1:
                 continue
@@ -204,6 +210,7 @@ class PartFlow:
             entry.scores = self._fresh()
             self._pieces.add((index, self._piece))
             self._piece += 1
+            self._kept = time.perf_counter()
 
     def _flush(self, index: int) -> None:
         entry = self._open[index]

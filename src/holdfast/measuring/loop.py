@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -103,10 +103,13 @@ class Run:
 
 
 def plan(subject: Subject, conditions: Sequence[Perturbation], options: Options) -> list[Run]:
-    """Runs for each condition, in order; the ids say which are stored already."""
+    """Runs for each condition, in order; the ids say which are stored already.
+
+    A condition that comes twice, as a radius of two curves may, is planned where it comes first.
+    """
     subject.check()
     digest = subject.stream.digest()
-    runs = []
+    runs: dict[str, Run] = {}
     for group in conditions:
         if options.source is not None:
             group = group.crafted_on(_source_name(options.source))  # noqa: PLW2901
@@ -123,8 +126,9 @@ def plan(subject: Subject, conditions: Sequence[Perturbation], options: Options)
                 search=_searched(condition, options),
                 until=options.until,
             )
-            runs.append(Run(run_id(spec), spec, condition, group))
-    return runs
+            name = run_id(spec)
+            runs.setdefault(name, Run(name, spec, condition, group))
+    return list(runs.values())
 
 
 def _searched(condition: Perturbation, options: Options) -> str | None:
@@ -144,7 +148,8 @@ def measure_runs(
     """Yield the rows of each run, measuring what the store lacks.
 
     A run that another process is measuring is left for last and then waited for. A run whose
-    model fails is a row with status failed; the others go on.
+    model fails is a row with status failed; the others go on. What had been finished of it stays
+    in the store, so that repeating the command goes on from there.
     """
     postponed = []
     for _, same in itertools.groupby(runs, key=lambda run: id(run.group)):
@@ -217,12 +222,35 @@ def _score(
     if not stopping.enough():
         _drain(perturbation, flow, seen, subject, options)
     result = []
-    for run, builder in zip(runs, builders, strict=True):
-        scores = RunScores(builder.all_arrays(stream.cut, stopping.prefix))
+    for run, builder, prefix in zip(runs, builders, stopping.prefixes, strict=True):
+        scores = RunScores(builder.all_arrays(stream.cut, prefix))
+        # Images that are drawn come in parts of that size: see `open_subject`.
+        expected = stream.ids if prefix is None else stream.ids[: prefix * _DRAWN_PART]
+        if not _complete(scores, expected):
+            for each in builders:
+                each.drop()  # else the next try would end here again
+            raise RuntimeError(_incomplete(scores, expected))
         scores.flags |= classifier.flags.union(flow.flags, *(see.flags for see in seen))
         scores.name(run.perturbation.names)
         result.append(scores)
     return result
+
+
+def _complete(scores: RunScores, expected: Sequence[int]) -> bool:
+    """Whether there is one outcome of each image, less those that could not be read."""
+    found = [*scores.samples["id"], *scores.broken["id"]]
+    return sorted(found) == sorted(expected)
+
+
+def _incomplete(scores: RunScores, expected: Sequence[int]) -> str:
+    found = [*scores.samples["id"], *scores.broken["id"]]
+    lost = sorted(set(expected) - set(found))
+    twice = len(found) - len(set(found))
+    return (
+        f"expected one outcome of each of {len(expected)} images, got {len(found)}: {len(lost)} "
+        f"are missing, such as {lost[:3]}, and {twice} came twice; what was kept of this run is "
+        "dropped, so repeat the command"
+    )
 
 
 def _only(runs: list[Run]) -> Perturbation:
@@ -244,25 +272,30 @@ def _drain(
     total, count = len(subject.stream.ids), len(perturbation.conditions)
     finished = float(flow.finished)
     replicas = [Replica(see, see.device) for see in seen]
-    for outcome in run_sharded(perturbation, flow.batches(), replicas, options.seed):
-        flow.add(outcome)
-        finished += len(outcome.ids) / count
-        options.progress(Progress(perturbation.spec, round(finished), total))
-        if flow.ended:
-            break
+    outcomes = run_sharded(perturbation, flow.batches(), replicas, options.seed)
+    with closing(outcomes):
+        for outcome in outcomes:
+            flow.flags.update(*(see.flags for see in seen))  # kept with what is flushed
+            flow.add(outcome)
+            finished += len(outcome.ids) / count
+            options.progress(Progress(perturbation.spec, round(finished), total))
+            if flow.ended:
+                break
     flow.check()
 
 
 def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> list[Measurement]:
     samples = scores.samples
     flags = set(scores.flags)
+    total = len(subject.stream.ids)
+    stopped = options.until is not None and len(samples) + len(scores.broken) < total
     if len(scores.broken):
         flags.add("broken_images")
     if samples.is_empty():
         flags.add("no_images")
     if len(samples) >= _CONSTANT_FROM and samples["prediction"].n_unique() == 1:
         flags.add("constant_prediction")
-    if options.until is not None:
+    if stopped:
         flags.add("optional_stopping")
     if not samples.is_empty():
         named = {name: samples[name].to_numpy() for name in samples.columns}
@@ -276,8 +309,8 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
     }
     columns = {name: samples[name].to_numpy() for name in SAMPLE_COLUMNS}
     estimates = dict(summarize(columns, classwise=scores.classwise))
-    if options.until is not None:
-        low, high = sequence_of(columns["correct"], len(subject.stream.ids))
+    if stopped:  # else all are measured, and the interval is the usual one
+        low, high = sequence_of(columns["correct"], total)
         estimates["accuracy"] = replace(estimates["accuracy"], low=low, high=high)
     return [
         _row(subject, run, options, status="ok", metric=name, **asdict(found), **shared)

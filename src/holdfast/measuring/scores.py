@@ -60,7 +60,7 @@ class PartScores:
         """All of it as plain arrays."""
         names = self._columns[0] if self._columns else {}
         result = {_SAMPLE + n: np.concatenate([c[n] for c in self._columns]) for n in names}
-        result |= {_CLASSWISE + k: v for k, v in self._classwise.to_arrays().items()}
+        result |= {_CLASSWISE + k: v for k, v in _sparse(self._classwise).items()}
         result[f"{_BROKEN}id"] = np.array([b.id for b in broken], dtype=np.int64)
         result[f"{_BROKEN}name"] = np.array([_plain(b.name) for b in broken], dtype=np.str_)
         result[f"{_BROKEN}reason"] = np.array([_plain(b.reason) for b in broken], dtype=np.str_)
@@ -83,7 +83,7 @@ class RunScores:
         for arrays in parts:
             self.seconds += float(arrays["seconds"])
             self.flags |= {str(flag) for flag in arrays["flags"]}
-            bins = ClasswiseBins.from_arrays(_under(_CLASSWISE, arrays))
+            bins = _dense(_under(_CLASSWISE, arrays))
             self.classwise = bins if self.classwise is None else self.classwise.merge(bins)
             self.pictures.merge(Pictures.from_arrays(_under(_PICTURE, arrays)))
             samples.append(_under(_SAMPLE, arrays))
@@ -98,6 +98,22 @@ class RunScores:
                 codes = pl.col(column)
                 named = codes.replace_strict(known, default=None, return_dtype=pl.String)
                 self.samples = self.samples.with_columns(named)
+
+
+def _sparse(bins: ClasswiseBins) -> Arrays:
+    """Those bins that a sample fell into: few of many, of the few samples of a piece."""
+    arrays = bins.to_arrays()
+    place = np.flatnonzero(arrays["count"])
+    shape = np.array(arrays["count"].shape)
+    return {"shape": shape, "place": place} | {k: v.ravel()[place] for k, v in arrays.items()}
+
+
+def _dense(arrays: Arrays) -> ClasswiseBins:
+    place, shape = arrays["place"], tuple(arrays["shape"])
+    full = {name: np.zeros(shape, dtype=np.int64) for name in ("count", "probability", "correct")}
+    for name, bins in full.items():
+        bins.ravel()[place] = arrays[name]
+    return ClasswiseBins.from_arrays(full)
 
 
 def _plain(text: str) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ def replicate(classifier: Classifier, device: str) -> Classifier:
 
 def run_sharded(
     perturbation: Perturbation, batches: Iterator[Batch], replicas: Sequence[Replica], seed: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield the outcomes of all batches, whichever replica they came from.
 
     Raises:
@@ -103,6 +104,27 @@ class _Stopped(Exception):  # noqa: N818 - no error: how a shard's stream ends e
     pass
 
 
+class _Watched:
+    """A model, or the twin that attacks search, which ends its thread when that is to stop."""
+
+    def __init__(
+        self, model: Callable[[torch.Tensor], torch.Tensor], stop: threading.Event
+    ) -> None:
+        self._model = model
+        self._stop = stop
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if self._stop.is_set():
+            raise _Stopped
+        return self._model(images)
+
+    @cached_property
+    def search(self) -> _Watched:
+        """The twin; absent where the model has none."""
+        model: Any = self._model
+        return _Watched(model.search, self._stop)
+
+
 class _Shard(threading.Thread):
     """Runs the perturbation on one replica, asking the caller's thread for batches."""
 
@@ -122,12 +144,13 @@ class _Shard(threading.Thread):
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End at the next batch or outcome."""
+        """End at the next batch, outcome or call of the model, whichever comes first."""
         self._stopped.set()
         self.given.put(_Stopped)
 
     def run(self) -> None:
-        run = self._perturbation.run(self._batches(), self._replica.classifier, self._seed)
+        watched = _Watched(self._replica.classifier, self._stopped)
+        run = self._perturbation.run(self._batches(), watched, self._seed)
         try:
             for outcome in run:
                 if self._stopped.is_set():

@@ -3,12 +3,14 @@
 Images come in a random order that is fixed in advance. Only a prefix of that order counts, since
 samples that fall finish before those that stand, and the interval is a confidence sequence,
 which holds whenever one stops. It is about the accuracy on the whole set, from which the images
-are drawn without replacement: it says what measuring all of them would give.
+are drawn without replacement: it says what measuring all of them would give. Runs that are
+measured together are each cut at their own prefix, as they would be alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ class Stopping:
     """Looks at the whole parts of some runs; without a half-width nothing is ever enough.
 
     Args:
-        builders: The runs; all must be narrow.
+        builders: The runs; images are drawn until all are narrow.
         cut: How their parts are cut.
         population: Images of the set.
         halfwidth: Of the 95 % interval of the accuracy.
@@ -34,38 +36,42 @@ class Stopping:
         self._population = population
         self._cut = cut
         self._halfwidth = halfwidth
-        self._seen: list[list[tuple[int, int]]] = [[] for _ in builders]  # right and count a part
+        self._seen = [_Seen() for _ in builders]
 
     @property
-    def prefix(self) -> int | None:
-        """How many parts count; None: all."""
-        return None if self._halfwidth is None else min(len(seen) for seen in self._seen)
+    def prefixes(self) -> list[int | None]:
+        """How many parts count of each run; None: all."""
+        return [None if self._halfwidth is None else seen.parts for seen in self._seen]
 
     def enough(self) -> bool:
-        """Whether the interval is narrow after a prefix of the parts; the shortest such counts."""
+        """Whether each interval is narrow after a prefix of the parts; the shortest such counts."""
         if self._halfwidth is None:
             return False
-        if self._narrow():
-            return True
-        whole = set.intersection(*(builder.parts(self._cut) for builder in self._builders))
-        while len(self._seen[0]) in whole:
-            place = len(self._seen[0])
-            for builder, seen in zip(self._builders, self._seen, strict=True):
-                arrays = builder.all_arrays(self._cut, only=place)
-                columns = [array.get("sample_correct", np.zeros(0)) for array in arrays]
-                right = np.concatenate(columns)
-                seen.append((int(right.sum()), len(right)))
-            if self._narrow():
-                return True
-        return False
+        for builder, seen in zip(self._builders, self._seen, strict=True):
+            whole = builder.parts(self._cut)
+            while not seen.narrow and seen.parts in whole:
+                self._look(builder, seen)
+        return all(seen.narrow for seen in self._seen)
 
-    def _narrow(self) -> bool:
-        for seen in self._seen:
-            right, count = (sum(column) for column in zip(*seen, strict=True)) if seen else (0, 0)
-            low, high = bernoulli_sequence(right, count, population=self._population)
-            if not (high - low) / 2 <= float(self._halfwidth or 0):
-                return False
-        return True
+    def _look(self, builder: RunBuilder, seen: _Seen) -> None:
+        """Add the next part of a run."""
+        for arrays in builder.all_arrays(self._cut, only=seen.parts):
+            right = arrays.get("sample_correct", np.zeros(0))
+            seen.right += int(right.sum())
+            seen.count += len(right)
+        seen.parts += 1
+        low, high = bernoulli_sequence(seen.right, seen.count, population=self._population)
+        seen.narrow = (high - low) / 2 <= float(self._halfwidth or 0)
+
+
+@dataclass
+class _Seen:
+    """What was seen of a run: its first parts, up to the first that makes it narrow."""
+
+    parts: int = 0
+    right: int = 0
+    count: int = 0
+    narrow: bool = False
 
 
 def sequence_of(correct: NDArray[np.bool_], population: int) -> Interval:

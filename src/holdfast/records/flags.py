@@ -37,7 +37,8 @@ FLAGS: Mapping[str, str] = {
     "optional_stopping": (
         "Images were drawn until the interval of the accuracy was narrow. That interval is a "
         "confidence sequence and holds although one stopped; those of other metrics do not allow "
-        "for the stopping and may be a little too narrow."
+        "for the stopping and may be a little too narrow. Checks that an attack makes at the end "
+        "of its run were not made, so their flags may be missing."
     ),
     "randomized": (
         "Equal images got other logits: the model is random, one attack is not enough for it, and "

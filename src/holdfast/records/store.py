@@ -3,7 +3,8 @@
 A run is a folder `STORE/RUN` with `measurements.parquet`, `samples.parquet` and, where images
 could not be read, `broken.parquet`; `pictures.parquet` has a few images that a page shows.
 It is built as `STORE/RUN.partial`, into which finished
-parts are flushed, and renamed when whole; a killed run goes on at its first missing part. Two
+parts are flushed, and renamed when whole; a killed run goes on at its first missing part, and so
+does one that failed, whose row is stored beside what it had finished. Two
 processes on one store share the work: a lock that the operating system drops when its holder
 dies says who builds a run.
 """
@@ -42,6 +43,7 @@ from holdfast.records.schema import (
 _MARK = "holdfast-store.json"
 _ID_LENGTH = 20  # hex digits of the digest: 80 bits
 _PLACE = "part.json"
+_LAYOUT = 2  # of parts and pieces; those of another are measured again
 
 
 def run_id(spec: BaseModel) -> str:
@@ -200,30 +202,48 @@ class RunBuilder:
     def __init__(self, store: Path, run: str) -> None:
         self._whole = store / run
         self._partial = store / f"{run}.partial"
+        # What is there, listed once: nobody else writes while the run is held.
+        self._cut: str | None = None
+        self._parts: set[int] = set()
+        self._pieces: dict[int, set[int]] | None = None  # numbers of each part's
 
     def parts(self, cut: str) -> set[int]:
         """Which parts an earlier, interrupted process finished.
 
         Parts cut in another way do not fit and are dropped.
         """
-        place = self._partial / _PLACE
-        with _told(self._partial):
-            if _read_json(place) != {"cut": cut}:
-                shutil.rmtree(self._partial, ignore_errors=True)
-                self._partial.mkdir()
-                _write_json(place, {"cut": cut})
-            whole = set()
-            for path in self._partial.glob("part-*.npz"):
-                if zipfile.is_zipfile(path):
-                    whole.add(int(path.stem.split("-")[1]))
-                else:
-                    path.unlink()  # damaged after it was written: measured again
-        return whole
+        if cut != self._cut:
+            with _told(self._partial):
+                self._check(cut)
+                self._parts = {part for (part,) in self._undamaged("part")}
+            self._cut = cut
+        return set(self._parts)
+
+    def _check(self, cut: str) -> None:
+        place, told = self._partial / _PLACE, {"cut": cut, "layout": _LAYOUT}
+        if _read_json(place) != told:
+            self.drop()
+            self._partial.mkdir()
+            _write_json(place, told)
+
+    def _undamaged(self, kind: str) -> Iterator[list[int]]:
+        """Numbers in the names of the parts or pieces that can be read."""
+        for path in sorted(self._partial.glob(f"{kind}-*.npz")):
+            if zipfile.is_zipfile(path):
+                yield [int(number) for number in path.stem.split("-")[1:]]
+            else:
+                path.unlink()  # damaged after it was written: measured again
+
+    def drop(self) -> None:
+        """Forget all that was kept and flushed."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._cut, self._parts, self._pieces = None, set(), None
 
     def flush(self, part: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep a finished part: named arrays, whole or not at all."""
         with _told(self._partial):
             _write(self._partial / f"part-{part:06d}.npz", lambda path: _save_npz(path, arrays))
+        self._parts.add(part)
 
     def load(self, part: int) -> dict[str, np.ndarray]:
         """A part as it was flushed."""
@@ -232,19 +252,22 @@ class RunBuilder:
     def keep(self, part: int, piece: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep some finished samples of a part that is not whole; the part then has the rest."""
         path = self._partial / f"piece-{part:06d}-{piece:06d}.npz"
+        known = self._listed()
         with _told(self._partial):
             _write(path, lambda place: _save_npz(place, arrays))
+        known.setdefault(part, set()).add(piece)
 
     def pieces(self) -> set[tuple[int, int]]:
         """Which pieces were kept: part and number of each."""
-        found = set()
-        for path in self._partial.glob("piece-*.npz"):
-            if zipfile.is_zipfile(path):
-                _, part, piece = path.stem.split("-")
-                found.add((int(part), int(piece)))
-            else:
-                path.unlink()
-        return found
+        return {(part, piece) for part, found in self._listed().items() for piece in found}
+
+    def _listed(self) -> dict[int, set[int]]:
+        if self._pieces is None:
+            self._pieces = {}
+            with _told(self._partial):
+                for part, piece in self._undamaged("piece"):
+                    self._pieces.setdefault(part, set()).add(piece)
+        return self._pieces
 
     def load_piece(self, part: int, piece: int) -> dict[str, np.ndarray]:
         """A piece as it was kept."""
@@ -259,6 +282,8 @@ class RunBuilder:
                     path.unlink()
             for part, piece in self.pieces() - set(pieces):
                 (self._partial / f"piece-{part:06d}-{piece:06d}.npz").unlink()
+                self._listed()[part].discard(piece)
+        self._parts &= set(parts)
 
     def all_arrays(
         self, cut: str, first: int | None = None, *, only: int | None = None
@@ -271,9 +296,8 @@ class RunBuilder:
             only: Of this part alone.
         """
         parts = sorted(self.parts(cut)) if only is None else [only]
-        pieces = sorted(self.pieces())
         for part in parts if first is None else [part for part in parts if part < first]:
-            for piece in [number for owner, number in pieces if owner == part]:
+            for piece in sorted(self._listed().get(part, ())):
                 yield self.load_piece(part, piece)
             yield self.load(part)
 
@@ -284,11 +308,16 @@ class RunBuilder:
         broken: pl.DataFrame | None = None,
         pictures: pl.DataFrame | None = None,
     ) -> None:
-        """Write the run and give it its name; a failed run of that name is replaced."""
+        """Write the run and give it its name; a failed run of that name is replaced.
+
+        Without samples the run has failed: what was finished of it stays for the next try.
+        """
+        if samples is None:
+            self._fail(rows)
+            return
         with _told(self._whole):
             self._partial.mkdir(exist_ok=True)
-            if samples is not None:
-                _write_table(self._partial / "samples.parquet", samples.sort("id"))
+            _write_table(self._partial / "samples.parquet", samples.sort("id"))
             if broken is not None and len(broken):
                 _write_table(self._partial / "broken.parquet", broken.sort("id"))
             if pictures is not None and len(pictures):
@@ -297,16 +326,25 @@ class RunBuilder:
             pieces = [*self._partial.glob("part-*"), *self._partial.glob("piece-*")]
             for path in [*pieces, self._partial / _PLACE]:
                 path.unlink(missing_ok=True)
-            self._swap()
+            self._swap(self._partial)
 
-    def _swap(self) -> None:
+    def _fail(self, rows: list[Measurement]) -> None:
+        fresh = self._whole.with_name(f"{self._whole.name}.{uuid.uuid4().hex}.new")
+        with _told(self._whole):
+            fresh.mkdir()
+            _write_table(fresh / "measurements.parquet", measurement_frame(rows))
+            self._swap(fresh)
+            if not any(self._partial.glob("p*-*.npz")):
+                self.drop()
+
+    def _swap(self, fresh: Path) -> None:
         if self._whole.exists():
             old = self._whole.with_name(f"{self._whole.name}.{uuid.uuid4().hex}.old")
             self._whole.rename(old)
-            self._partial.rename(self._whole)
+            fresh.rename(self._whole)
             shutil.rmtree(old)
         else:
-            self._partial.rename(self._whole)
+            fresh.rename(self._whole)
 
 
 def _read(path: Path, columns: dict[str, Any], *, more: bool = False) -> pl.DataFrame:

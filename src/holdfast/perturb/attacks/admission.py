@@ -59,6 +59,19 @@ def check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
+def check_aim(target: str | int | None, classes: int) -> None:
+    """Refuse a class to aim at that the model does not have; rules and None always pass.
+
+    Raises:
+        BadValueError: The target is no class of the model.
+    """
+    if isinstance(target, int) and not 0 <= target < classes:
+        raise BadValueError(
+            f"the model gives {classes} classes, so target must be 0..{classes - 1}, got {target}; "
+            "give one of these, or a rule such as target=second"
+        )
+
+
 def chunks(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Cut a stream of batches anew, into batches of one size."""
     held: list[Batch] = []

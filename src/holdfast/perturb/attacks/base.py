@@ -3,8 +3,8 @@
 An attack owns no loop. `start` makes the state of fresh lanes, `ask` says which images it wants
 to see through the classifier and where it wants gradients, `tell` takes the answer. All lanes
 of a call are independent of each other: what happens to a lane may not depend on which others
-stand beside it, so every operation is row-wise. Several lanes of a sample (restarts, target
-classes) are walked one after the other, and only while the sample stands.
+stand beside it, so every operation is row-wise. Restarts of a sample are walked one after the
+other, and only while it stands; target classes stand side by side (`Attack.side_by_side`).
 
 The engine, not the attack, notices falls: any image that is asked for, lies within eps and is
 given a wrong class (or, in targeted mode, the wanted one) is a candidate, which a fresh pass
@@ -186,7 +186,7 @@ class Attack(OnImages, ABC):
         return False
 
     def lanes(self, classes: int) -> int:
-        """How many restarts or target classes a sample gets, one after the other."""
+        """How many restarts or target classes a sample gets, in all."""
         return 1
 
     def side_by_side(self, classes: int) -> int:

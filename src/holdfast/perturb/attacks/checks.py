@@ -4,6 +4,9 @@ They follow AutoAttack's checks (Croce and Hein 2020, arXiv:2003.01690, `flags_d
 signs of masked gradients in the literature (Athalye, Carlini and Wagner 2018, arXiv:1802.00420,
 section 3.1; Carlini et al. 2019, arXiv:1902.06705, section 5). They look at a few samples only,
 so that their evaluations hardly count beside the attack's.
+
+Those at the end of a run attack samples that stand, of those that this process has seen: after a
+resume they know nothing of what was finished before.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Checks:
         self._attacks = attacks
         self._judge = judge
         self._search = search
+        self._repeats = search.repeats  # before an engine changes it from attack to attack
         self._seed = seed
         self.found: set[str] = set()
         self._standing: Samples | None = None
@@ -108,7 +112,8 @@ class Checks:
 
     def _stand(self, attack: Attack, samples: Samples) -> int:
         """How many samples stand a further attack."""
-        engine = Engine([attack], self._search, self._judge, Setting(_FEW, self._seed))
+        setting = Setting(_FEW, self._seed, repeats=(self._repeats,))
+        engine = Engine([attack], self._search, self._judge, setting)
         batch = Batch(samples.images, samples.labels, samples.ids)
         return sum(int((v.stage == 1).sum()) for v in engine.run([batch]))
 

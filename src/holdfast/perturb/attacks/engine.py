@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from holdfast.core.randomness import keys_for
-from holdfast.core.specs import canonical
-from holdfast.perturb.attacks._stages import Candidates, Stage, spread
-from holdfast.perturb.attacks.admission import admit, check_labels, chunks
-from holdfast.perturb.attacks.base import Answer, Attack, State, Task
+from holdfast.perturb.attacks._confirming import Judged, confirm
+from holdfast.perturb.attacks._stages import Candidates, Stage, spread, streams
+from holdfast.perturb.attacks.admission import admit, check_aim, check_labels, chunks
+from holdfast.perturb.attacks.base import Answer, Attack, Task
 from holdfast.perturb.attacks.evaluator import Evaluator, keep_freed_memory
 from holdfast.perturb.attacks.samples import (
     CLEAN,
@@ -50,7 +50,11 @@ class Setting:
             for the true ones.
         members: Stages an eps; None: all are of one eps.
         transfer: Craft on the searched model without looking at the judge: no lane retires, and
-            the last image of each lane is what the judge sees.
+            of each lane the judge sees one image, as it is: the smallest (minimum-norm attacks)
+            or latest (others) that was adversarial on the searched model within eps; where none
+            was, the last one.
+        repeats: Draws of a randomized model over which each stage averages its gradients; empty:
+            as many as the search's evaluator says. Black boxes make one.
     """
 
     slots: int
@@ -58,6 +62,7 @@ class Setting:
     target: str | int | None = None
     members: int | None = None
     transfer: bool = False
+    repeats: tuple[int, ...] = ()
 
 
 class Engine:
@@ -73,8 +78,12 @@ class Engine:
     def __init__(
         self, attacks: Sequence[Attack], search: Evaluator, judge: Evaluator, setting: Setting
     ) -> None:
-        self._stages = [Stage(attack) for attack in attacks]
-        self._streams = [canonical(attack.name, attack) for attack in attacks]
+        repeats = setting.repeats or (search.repeats,) * len(attacks)
+        self._stages = [
+            Stage(attack, repeats=count if attack.gradients else 1)
+            for attack, count in zip(attacks, repeats, strict=True)
+        ]
+        self._streams = streams(attacks)
         self._search = search
         self._judge = judge
         self._setting = setting
@@ -126,6 +135,7 @@ class Engine:
         batch = admit(batch)
         logits, finite = self._judge.logits(batch.images)
         check_labels(batch.labels, logits.shape[1])
+        check_aim(self._setting.target, logits.shape[1])
         samples = self._fresh(batch, logits)
         for one in () if self._setting.transfer else self._stages:
             one.width = one.attack.side_by_side(logits.shape[1])
@@ -152,9 +162,8 @@ class Engine:
             keys = keys_for(ids, seed=self._setting.seed, stream="target")
             targets = choose_targets(self._setting.target, logits, labels, keys)
         known = Batch(batch.images, labels, ids)
-        return fresh_samples(
-            known, targets, logits, stages=len(self._stages), keep_found=self._smallest
-        )
+        keep = self._smallest or self._setting.transfer
+        return fresh_samples(known, targets, logits, stages=len(self._stages), keep_found=keep)
 
     def _enter(self, place: int, samples: Samples) -> None:
         """Let samples wait for a stage; at the end of all stages they stand."""
@@ -166,6 +175,13 @@ class Engine:
             if len(samples):
                 self._stages[place].waiting.append(samples)
             return
+        # Without an eps every stage has sought the smallest image: it is the result.
+        found = samples.norm.isfinite()
+        if self._stages[-1].attack.eps is None and bool(found.any()):
+            self._park(Candidates(place - 1, samples.take(found), samples.found[found], None))
+            samples = samples.take(~found)
+            if not len(samples):
+                return
         stands = torch.full_like(samples.ids, len(self._stages))
         nan = torch.full_like(samples.norm, torch.nan)
         self._verdicts.append(Verdict(samples, stands, samples.images, samples.logits, nan))
@@ -206,14 +222,7 @@ class Engine:
                 keys.at(lane.view(-1)),
             )
         )
-        self._join(stage, samples, state)
-
-    def _join(self, stage: Stage, samples: Samples, state: State) -> None:
-        if stage.samples is None or stage.state is None:
-            stage.samples, stage.state = samples, state
-        else:
-            stage.samples = Samples.concat([stage.samples, samples])
-            stage.state = type(state).concat([stage.state, state])
+        stage.join(samples, state)
 
     def _step(self, place: int) -> bool:
         """Ask once, tell once, and retire what is done; whether anything was."""
@@ -223,11 +232,14 @@ class Engine:
         assert samples is not None  # noqa: S101 - `_next_stage` chose a stage with lanes
         assert state is not None  # noqa: S101
         query = attack.ask(state)
+        self._search.repeats = stage.repeats
         answer, finite = self._search.answer(attack, state, query)
-        samples.forward[:, place].add_(self._search.repeats * stage.width)
+        samples.forward[:, place].add_(stage.repeats * stage.width)
         if attack.gradients:
             self._note_gradients(place, samples, query.gradient, answer)
         wrong = finite & self._adversarial(answer.logits, samples, stage.width)
+        if self._setting.transfer:
+            samples.keep_adversarial(attack, query.images, wrong)
         found = self._fallen(stage, samples, query.images, wrong)
         images = None if found is None else query.images[found[1]]  # before `tell` moves them
         last = query.images.clone() if self._setting.transfer else query.images
@@ -244,7 +256,7 @@ class Engine:
     def _note_gradients(self, place: int, samples: Samples, asked: Tensor, answer: Answer) -> None:
         """Count gradients, and flag those that vanish where a lane begins, as masked ones do."""
         width = self._stages[place].width
-        passes = self._search.repeats * max(1, answer.scores.shape[1])
+        passes = self._stages[place].repeats * max(1, answer.scores.shape[1])
         asked = asked.view(-1, width)
         samples.gradient[:, place].add_(asked.sum(1), alpha=passes)
         first = samples.fresh & asked[:, 0]
@@ -311,7 +323,11 @@ class Engine:
             self._park(Candidates(place, samples.take(fell), images, parked))
         if bool(spent.any()):
             if self._setting.transfer:
-                self._park(Candidates(place, samples.take(spent), last[spent], None))
+                done = samples.take(spent)
+                shown = last[spent]
+                kept = done.norm.isfinite()
+                shown[kept] = done.found[kept]
+                self._park(Candidates(place, done, shown, None))
             else:
                 self._lane_done(place, samples.take(spent))
 
@@ -327,13 +343,7 @@ class Engine:
             return
         done = samples.take(~more)
         done = replace(done, lane=torch.zeros_like(done.lane))
-        # Without an eps the smallest image found is the result.
-        found = done.norm.isfinite() if stage.attack.eps is None else torch.zeros_like(done.fresh)
-        if bool(found.any()):
-            self._park(Candidates(place, done.take(found), done.found[found], None))
-            done = done.take(~found)
-        if len(done):
-            self._enter(place + 1, done)
+        self._enter(place + 1, done)
 
     def _park(self, candidates: Candidates) -> None:
         self._parked.append(candidates)
@@ -343,31 +353,21 @@ class Engine:
     def _confirm(self) -> None:
         """Show all candidates to the judge; those that it does not confirm go on."""
         parked, self._parked = self._parked, []
-        logits, finite = self._judge.logits(torch.cat([entry.images for entry in parked]))
-        start = 0
-        for entry in parked:
-            rows = slice(start, start + len(entry))
-            start += len(entry)
-            entry.samples.forward[:, -1] += 1
-            self._settle(entry, logits[rows], finite[rows])
+        entries = [(entry, self._stages[entry.stage].attack) for entry in parked]
+        for judged in confirm(entries, self._judge, push=not self._setting.transfer):
+            self._settle(judged)
 
-    def _settle(self, entry: Candidates, logits: Tensor, finite: Tensor) -> None:
-        samples, attack = entry.samples, self._stages[entry.stage].attack
-        sizes = attack.ball.size(entry.images.double() - samples.images.double())
-        inside = sizes <= (torch.inf if attack.eps is None else limit(attack.eps))
-        lowest, highest = entry.images.flatten(1).aminmax(dim=1)
-        holds = (
-            finite & inside & (lowest >= 0) & (highest <= 1) & self._adversarial(logits, samples)
-        )
+    def _settle(self, judged: Judged) -> None:
+        entry, holds = judged.entry, judged.holds
         if bool(holds.any()):
-            done = samples.take(holds)
+            done = entry.samples.take(holds)
             by = torch.full_like(done.ids, entry.stage)
             if entry.state is None and self._smallest and not self._setting.transfer:
                 # Found at a smaller eps, it falls at this one, by the attack that found it.
                 members = self._setting.members or len(self._stages)
                 by = entry.stage - entry.stage % members + done.found_by % members
             self._verdicts.append(
-                Verdict(done, by, entry.images[holds], logits[holds], sizes[holds])
+                Verdict(done, by, judged.images[holds], judged.logits[holds], judged.sizes[holds])
             )
         if not bool(holds.all()):
             self._go_on(entry, ~holds)
@@ -376,12 +376,15 @@ class Engine:
         """Let samples that were not confirmed go on from where they were."""
         samples = entry.samples.take(rows)
         if entry.state is None:
+            # What was found is forgotten: the next lane, or this stage, seeks its own.
+            samples = replace(samples, norm=torch.full_like(samples.norm, torch.inf))
             if self._setting.transfer:
                 self._lane_done(entry.stage, samples)
                 return
             self.flags.add("unconfirmed")
-            nothing = torch.full_like(samples.norm, torch.inf)
-            self._forget(entry.stage, replace(samples, norm=nothing))
+            # Into this stage where its image came from a smaller eps; past the last without one.
+            past = self._stages[entry.stage].attack.eps is None
+            self._enter(entry.stage + past, samples)
             return
         self.flags.add("unconfirmed")
         stage = self._stages[entry.stage]
@@ -390,8 +393,4 @@ class Engine:
         if bool(spent.any()):
             self._lane_done(entry.stage, samples.take(spent))
         if not bool(spent.all()):
-            self._join(stage, samples.take(~spent), state.take(spread(~spent, stage.width)))
-
-    def _forget(self, place: int, samples: Samples) -> None:
-        """Go on without the image that was found: into this stage, or past one without an eps."""
-        self._enter(place if self._stages[place].attack.eps is not None else place + 1, samples)
+            stage.join(samples.take(~spent), state.take(spread(~spent, stage.width)))

@@ -1,7 +1,7 @@
 """Calls a classifier for the engine: fixed shapes, gradients, counts, and what can go wrong.
 
 The last bits of a logit depend on how many rows a call has, so calls are padded: on a CPU to a
-multiple of 8 rows and at least 16, where the libraries that torch calls no longer change their
+multiple of 4 rows and at least 16, where the libraries that torch calls no longer change their
 way of summing; on an accelerator always to all slots, which also spares it new plans. With one
 slot nothing is padded.
 """
@@ -35,6 +35,7 @@ class Evaluator:
     """A classifier as the engine sees it.
 
     Attributes:
+        repeats: Draws over which gradients are averaged; the engine sets it for each attack.
         flags: What a reader of the numbers must know: `batch_halved`, `nonfinite_logits`,
             `zero_gradients`.
         forward_rows: Rows that went through the classifier, padding and repeats included.

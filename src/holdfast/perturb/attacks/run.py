@@ -34,8 +34,9 @@ class AttackRun(OnImages, Perturbation):
     """The worst case per sample over some attacks, at each of some eps.
 
     Attributes:
-        parts: Attacks and ensembles, tried one after the other until a sample falls. All have
-            the same norm; their own eps stands where `eps` is empty.
+        parts: Attacks and ensembles, tried one after the other until a sample falls; without
+            an eps all of them, and the smallest image counts. All have the same norm; their own
+            eps stands where `eps` is empty.
         eps: Radii that are tried, ascending. A sample that fell at one has fallen at all larger
             ones.
         measured: Places in `eps` that are measured; empty: all.
@@ -126,7 +127,11 @@ class AttackRun(OnImages, Perturbation):
 
     def budgets(self, classes: int) -> tuple[int, ...]:
         """Forward passes of a standing sample in each of `members`, at one radius."""
-        return tuple(attack.passes(classes) for attack in self._attacks(self.eps[0]))
+        attacks = self._attacks(self.eps[0])
+        return tuple(
+            attack.passes(classes) * repeats
+            for attack, repeats in zip(attacks, self._repeats, strict=True)
+        )
 
     @property
     def names(self) -> Mapping[str, Mapping[int, str]]:
@@ -163,13 +168,17 @@ class AttackRun(OnImages, Perturbation):
         if first is None:
             return
         slots = self.slots or default_slots(first.images)
-        repeats = max(getattr(part, "repeats", 1) for part in self.parts)
         judge = Evaluator(classifier, slots)
-        search = Evaluator(getattr(classifier, "search", classifier), slots, repeats)
+        search = Evaluator(getattr(classifier, "search", classifier), slots, max(self._repeats))
         attacks = [attack for eps in self.eps for attack in self._attacks(eps)]
         target = GIVEN if self.aimed else self.parts[0].target
         setting = Setting(
-            slots, seed, target, members=len(self.members), transfer=self.source is not None
+            slots,
+            seed,
+            target,
+            members=len(self.members),
+            transfer=self.source is not None,
+            repeats=self._repeats * len(self.eps),
         )
         engine = Engine(attacks, search, judge, setting)
         checks = Checks(attacks, judge, search, seed=seed)
@@ -185,6 +194,16 @@ class AttackRun(OnImages, Perturbation):
         last = checks.found if self.source is not None else checks.flags()
         flags = engine.flags | search.flags | judge.flags | last
         yield Outcome.only_flags(frozenset(flags))
+
+    @property
+    def _repeats(self) -> tuple[int, ...]:
+        """Draws over which each of `members` averages its gradients; one for black boxes."""
+        found: list[int] = []
+        for part in self.parts:
+            wanted = part.repeats if isinstance(part, AutoAttack) else 1
+            attacks = part.attacks if isinstance(part, AutoAttack) else [part]
+            found += [wanted if attack.gradients else 1 for attack in attacks]
+        return tuple(found)
 
     def _attacks(self, eps: Eps | None) -> list[Attack]:
         found: list[Attack] = []

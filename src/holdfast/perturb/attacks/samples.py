@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holdfast.core.randomness import Keys
 from holdfast.perturb.attacks._lanes import Lanes
-from holdfast.perturb.attacks.base import UNTARGETED
+from holdfast.perturb.attacks.base import UNTARGETED, Attack
 from holdfast.perturb.base import Batch
 
 CLEAN = -1  # stage of samples that were wrong from the start
@@ -37,7 +37,8 @@ class Samples(Lanes):
             pass and confirmations.
         gradient: Passes with gradient in each stage, int64 [B, S + 1].
         norm: Size of the smallest adversarial perturbation seen, float64 [B]; infinity: none.
-        found: That adversarial image, [B, C, H, W]; [B, 0] where no stage seeks the smallest.
+            In a transfer that of the lane's image that the judge shall see.
+        found: That adversarial image, [B, C, H, W]; [B, 0] where none is kept.
         found_by: Stage that found it, int64 [B].
         fresh: Lanes that have had no answer yet, bool [B].
     """
@@ -54,6 +55,26 @@ class Samples(Lanes):
     found: Tensor
     found_by: Tensor
     fresh: Tensor
+
+    def keep_adversarial(self, attack: Attack, images: Tensor, wrong: Tensor) -> None:
+        """Keep what shall be transferred: the smallest image within eps, or the latest one.
+
+        The smallest for minimum-norm attacks. For the others, which raise a loss, the latest:
+        it tends to have the highest one, and so to be the likeliest to fool another model.
+
+        Args:
+            attack: What asked for the images.
+            images: One a sample, [B, C, H, W].
+            wrong: Which of them are adversarial on the searched model, bool [B].
+        """
+        rows = wrong.nonzero()[:, 0]
+        sizes = attack.ball.size(images[rows].double() - self.images[rows].double())
+        most = torch.full_like(sizes, torch.inf if attack.eps is None else limit(attack.eps))
+        keep = sizes <= most
+        if attack.minimum_norm:
+            keep &= sizes < self.norm[rows]
+        rows = rows[keep]
+        self.norm[rows], self.found[rows] = sizes[keep], images[rows]
 
 
 @dataclass(frozen=True)
