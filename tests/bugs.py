@@ -1,44 +1,12 @@
-"""Known bugs for `tests/mutants.py`: an exact text of the package, and what to put in its place."""
+"""Known bugs for `tests/mutants.py`: those of the attacks; the others are joined to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Bug:
-    """One mistake that somebody could make.
-
-    Attributes:
-        name: What goes wrong.
-        old: Text that occurs exactly once in the file.
-        new: Its replacement.
-        file: Below src/holdfast.
-        tests: What pytest is given, below tests; the first failure ends the run.
-    """
-
-    name: str
-    old: str
-    new: str
-    file: str = ""
-    tests: tuple[str, ...] = ()
-
-
-_ATTACKS = "perturb/attacks/"
-
-
-def _attack(file: str, tests: str, *bugs: tuple[str, str, str]) -> list[Bug]:
-    paths = tuple(f"{_ATTACKS}{name}.py" for name in tests.split())
-    return [Bug(*bug, file=f"{_ATTACKS}{file}.py", tests=paths) for bug in bugs]
-
-
-def _measuring(file: str, tests: str, *bugs: tuple[str, str, str]) -> list[Bug]:
-    paths = tuple(f"measuring/{name}.py" for name in tests.split())
-    return [Bug(*bug, file=f"{file}.py", tests=paths) for bug in bugs]
-
+from bug import of_attack
+from engine_bugs import CHECKS, ENGINE, FLOW
 
 _BALLS = [
-    *_attack(
+    *of_attack(
         "balls",
         "test_balls",
         (
@@ -62,7 +30,7 @@ _BALLS = [
             "return torch.minimum(deltas, limit).maximum(-limit)",
         ),
     ),
-    *_attack(
+    *of_attack(
         "balls",
         "test_ball_steps",
         ("Linf step goes downhill", "return gradients.sign()", "return gradients.sign().neg_()"),
@@ -74,7 +42,7 @@ _BALLS = [
     ),
 ]
 
-_LOSSES = _attack(
+_LOSSES = of_attack(
     "losses",
     "test_losses",
     (
@@ -100,7 +68,7 @@ _LOSSES = _attack(
 )
 
 _PGD = [
-    *_attack(
+    *of_attack(
         "fgsm",
         "test_fgsm",
         (
@@ -109,7 +77,7 @@ _PGD = [
             "self.ball.steepest(gradients).mul_(-eps)",
         ),
     ),
-    *_attack(
+    *of_attack(
         "pgd",
         "test_pgd",
         (
@@ -128,7 +96,7 @@ _PGD = [
             "state.velocity",
         ),
     ),
-    *_attack(
+    *of_attack(
         "_steps",
         "test_pgd",
         ("L2 steps forget the box", ".add_(images).clamp_(0, 1)", ".add_(images)"),
@@ -136,7 +104,7 @@ _PGD = [
 ]
 
 _APGD = [
-    *_attack(
+    *of_attack(
         "_apgd_best",
         "test_apgd",
         (
@@ -145,7 +113,7 @@ _APGD = [
             "    pass",
         ),
     ),
-    *_attack(
+    *of_attack(
         "_apgd_momentum",
         "test_apgd",
         ("momentum on the first step", ".index_copy_(0, first, plain)", ""),
@@ -153,7 +121,7 @@ _APGD = [
         ("checkpoint off by one", "needed[place] = interval", "needed[place - 1] = interval"),
         ("APGD's last iterate not looked at", "return self.steps + 1", "return self.steps"),
     ),
-    *_attack(
+    *of_attack(
         "_apgd_sparse",
         "test_apgd",
         (
@@ -162,7 +130,7 @@ _APGD = [
             "state.points = points",
         ),
     ),
-    *_attack(
+    *of_attack(
         "apgd",
         "test_apgd",
         ("least likely classes aimed at", "descending=True", "descending=False"),
@@ -171,7 +139,7 @@ _APGD = [
 ]
 
 _MINIMUM = [
-    *_attack(
+    *of_attack(
         "fab",
         "test_fab",
         (
@@ -186,12 +154,12 @@ _MINIMUM = [
         ),
         ("FAB's bias to the image dropped", "at.addcmul_(back, alpha)", "pass"),
     ),
-    *_attack(
+    *of_attack(
         "halfspace",
         "test_halfspace",
         ("room to the wrong side", "signs, points, value=-1.0", "signs, points, value=1.0"),
     ),
-    *_attack(
+    *of_attack(
         "ddn",
         "test_ddn",
         (
@@ -201,7 +169,7 @@ _MINIMUM = [
         ),
         ("DDN forgets the box", ".add_(state.images).clamp_(0, 1)", ".add_(state.images)"),
     ),
-    *_attack(
+    *of_attack(
         "fmn",
         "test_fmn",
         (
@@ -210,7 +178,7 @@ _MINIMUM = [
             "state.eps * (1 - gamma)",
         ),
     ),
-    *_attack(
+    *of_attack(
         "_minimum",
         "test_ddn",
         (
@@ -222,7 +190,7 @@ _MINIMUM = [
 ]
 
 _SQUARE = [
-    *_attack(
+    *of_attack(
         "_squares",
         "test_square_moves test_square",
         ("undo of a square lost", "        asked.scatter_(0, pixels, kept)\n", ""),
@@ -233,7 +201,7 @@ _SQUARE = [
         ),
         ("squares stop short of the last row", "height + 1 - side", "height - side"),
     ),
-    *_attack(
+    *of_attack(
         "square",
         "test_square",
         (
@@ -245,149 +213,4 @@ _SQUARE = [
     ),
 ]
 
-_ENGINE = [
-    *_attack(
-        "engine",
-        "test_engine",
-        (
-            "forward passes counted twice",
-            "samples.forward[:, place].add_(",
-            "samples.forward[:, place].add_(2 * ",
-        ),
-        (
-            "images outside the ball put to the judge",
-            "fell = smallest <= limit(attack.eps)",
-            "fell = smallest < torch.inf",
-        ),
-        ("next lane skipped", "samples.lane + stage.width", "samples.lane + stage.width + 1"),
-        ("lane not set back for the next stage", "torch.zeros_like(done.lane)", "done.lane"),
-        (
-            "revived lanes lost",
-            "            stage.join(samples.take(~spent)",
-            "            (samples.take(~spent)",
-        ),
-        (
-            "image found at a smaller eps not used",
-            "(samples.lane == 0) & (samples.norm <= limit(eps))",
-            "(samples.lane < 0) & (samples.norm <= limit(eps))",
-        ),
-        (
-            "image of any size taken as found at a smaller eps",
-            "(samples.lane == 0) & (samples.norm <= limit(eps))",
-            "(samples.lane == 0) & samples.norm.isfinite()",
-        ),
-        (
-            "largest image found kept",
-            "better = smallest < samples.norm",
-            "better = smallest.isfinite() & ((smallest > samples.norm) | samples.norm.isinf())",
-        ),
-        (
-            "stage of the smaller eps credited",
-            "by = entry.stage - entry.stage % members + done.found_by % members",
-            "by = done.found_by",
-        ),
-        ("restarts all alike", "keys.at(lane.view(-1))", "keys"),
-        ("fallen samples sent on as well", "spent = finished & ~fell", "spent = finished | fell"),
-    ),
-    *_attack(
-        "engine",
-        "test_craft",
-        (
-            "clean logits that are not finite counted as right",
-            "wrong = ~(finite & (logits.argmax(1) == samples.labels))",
-            "wrong = logits.argmax(1) != samples.labels",
-        ),
-    ),
-    *_attack(
-        "samples",
-        "test_engine test_craft",
-        ("size check dropped", "return float(eps) * (1 + SLACK) + SLACK", 'return float("inf")'),
-        ("eps tolerance 1 %", "SLACK = 1e-6", "SLACK = 1e-2"),
-        (
-            "wrong class taken for the wanted one",
-            "given != labels, given == targets)",
-            "given != labels, given != labels)",
-        ),
-    ),
-    *_attack(
-        "run",
-        "test_engine",
-        (
-            "a fall at the next eps counted at this one",
-            "fell = verdict.stage < start + count",
-            "fell = verdict.stage <= start + count",
-        ),
-        ("eps of the conditions swapped", "count * place, condition", "count * -place, condition"),
-    ),
-    *_attack(
-        "evaluator",
-        "test_evaluator",
-        (
-            "padding leaks into the result",
-            "return logits[: images.shape[0]]",
-            "return logits",
-        ),
-        (
-            "padding leaks into the gradients",
-            "return found[:count, None]",
-            "return found[:, None]",
-        ),
-        (
-            "logits that are not finite counted as a success",
-            "torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite",
-            "torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite | True",
-        ),
-        ("repeats summed, not averaged", "total[1] / self.repeats", "total[1]"),
-    ),
-]
-
-_CHECKS = _attack(
-    "checks",
-    "test_checks",
-    ("a randomized model not noticed", "amax() / scale) > _ROUNDING", "amax() / scale) > 1e9"),
-    ("a huge eps not tried", "self._stand(huge, samples) > 0", "self._stand(huge, samples) > 99"),
-)
-
-_FLOW = [
-    *_measuring(
-        "measuring/flow",
-        "test_flow",
-        (
-            "conditions swapped",
-            "entry.scores[outcome.condition].add(",
-            "entry.scores[-1 - outcome.condition].add(",
-        ),
-        (
-            "pieces of an earlier process overwritten",
-            "default=-1) + 1",
-            "default=-1) * 0",
-        ),
-        (
-            "finished samples measured again",
-            "[id_ not in self._earlier.ids for",
-            "[True for",
-        ),
-        (
-            "a part flushed before all its outcomes are there",
-            "if not entry.read or entry.awaited:",
-            "if not entry.read:",
-        ),
-    ),
-    *_measuring(
-        "measuring/stopping",
-        "test_prefix",
-        (
-            "what was measured after the prefix counted too",
-            "return None if self._halfwidth is None else min(len(seen) for seen in self._seen)",
-            "return None",
-        ),
-        (
-            "a gap in the prefix",
-            "while len(self._seen[0]) in whole:",
-            "while len(self._seen[0]) <= max(whole, default=-1):",
-        ),
-        ("whole width taken for half", "(high - low) / 2 <=", "(high - low) / 4 <="),
-    ),
-]
-
-BUGS = [*_BALLS, *_LOSSES, *_PGD, *_APGD, *_MINIMUM, *_SQUARE, *_ENGINE, *_CHECKS, *_FLOW]
+BUGS = [*_BALLS, *_LOSSES, *_PGD, *_APGD, *_MINIMUM, *_SQUARE, *ENGINE, *CHECKS, *FLOW]

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import pytest
 
-from bugs import BUGS, Bug
+from bug import Bug
+from bugs import BUGS
 
 ROOT = Path(__file__).resolve().parents[1]
 _COPIED = "src", "tests", "pyproject.toml"

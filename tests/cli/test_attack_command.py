@@ -1,11 +1,13 @@
 """Attacks from the command line."""
 
 import json
+import re
 
 import pytest
 import torch
 
 from helpers import MODEL_FILE, Bright, write_npz
+from holdfast.perturb.conditions import parse_conditions
 from holdfast.records import Store
 
 MORE = (
@@ -132,6 +134,28 @@ def test_a_dry_run_names_each_radius(attack, here):
 
     assert 2 == len(lines)
     assert not (here / "s").exists()
+
+
+def test_a_dry_run_counts_what_a_standing_image_needs_at_each_radius(attack):
+    # Clean images take a pass each, and so do those that an attack is given.
+    text = attack("--dry-run").stdout
+    single = attack("--dry-run", perturb="pgd(eps=2/255, steps=3)").stdout
+    passes = [int(re.search(r"at most ([\d,]+) forward", t)[1].replace(",", ""))
+              for t in (text, single)]  # fmt: skip
+    budget = sum(parse_conditions("pgd(eps=2/255, steps=3)")[-1].budgets(2))
+
+    assert budget >= 3
+    assert [12 * (1 + (1 + budget) + (1 + 2 * budget)), 12 * (2 + budget)] == passes
+
+
+def test_progress_tells_attacks_by_their_short_names(attack):
+    assert "net.py:bright PGD-3 Linf 2/255 accuracy" in attack().stderr
+
+
+def test_progress_gives_no_time_left_while_an_attack_was_never_timed(attack):
+    lines = [line for line in attack().stderr.splitlines() if line.startswith("[")]
+
+    assert [False, True, True] == ["s left" in line for line in lines]
 
 
 def test_json_lines_tell_each_radius(attack):

@@ -217,7 +217,7 @@ def test_ctrl_c_ends_with_130_and_the_command_goes_on_later(measure, monkeypatch
         result = measure()
 
     assert 130 == result.exit_code
-    assert "stopped; what was finished is kept" in result.stderr
+    assert "finished runs and images kept so far" in result.stderr
     assert 0 == measure().exit_code
 
 

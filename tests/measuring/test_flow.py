@@ -7,7 +7,7 @@ import torch
 
 import holdfast
 from helpers import Textured, pictures
-from holdfast.measuring import flow, stream
+from holdfast.measuring import flow, loop, stream
 from holdfast.perturb.base import Perturbation, forward_once
 from holdfast.records import Store
 
@@ -147,3 +147,27 @@ def test_what_killed_processes_kept_is_neither_lost_nor_measured_again(killed_tw
     assert tuple(range(12, 50)) == given
     for name, samples in undisturbed.items():
         assert samples.equals(told[name], null_equal=True)
+
+
+def test_what_the_model_says_of_itself_is_kept_with_what_killed_processes_finished(
+    killed_twice, monkeypatch
+):
+    monkeypatch.setattr(loop.Seeing, "__init__", started(loop.Seeing.__init__, {"batch_halved"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Brighter, "lasts", 2)
+        with pytest.raises(KeyboardInterrupt):
+            brighter(killed_twice)
+    monkeypatch.undo()
+    frame = brighter(killed_twice).measurements.filter(family="corruption")
+
+    assert all("batch_halved" in flags for flags in frame["flags"])
+
+
+def started(original, flags):
+    """A start that sets flags too."""
+
+    def start(self, *args):
+        original(self, *args)
+        self.flags |= flags
+
+    return start

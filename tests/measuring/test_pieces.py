@@ -173,6 +173,34 @@ def test_flags_seen_before_the_interruption_are_kept(tmp_path, monkeypatch):
     assert "dynamic_defense" in row(results, 1)["flags"]
 
 
+# Failures
+
+
+def test_a_failed_run_goes_on_where_it_was(tmp_path, monkeypatch, undisturbed):
+    class Tired(Dying):
+        def forward(self, images):
+            try:
+                return super().forward(images)
+            except KeyboardInterrupt:
+                raise RuntimeError("too tired") from None
+
+    monkeypatch.setattr(Dying, "left", 10**9)
+    monkeypatch.setattr(Tired, "left", 40)
+    failed = row(measure(CURVE, model=Tired(), store=tmp_path / "s", batch_size=5))
+    partial = kept(tmp_path / "s")
+    monkeypatch.setattr(Tired, "left", 10**9)
+    monkeypatch.setattr(Tired, "seen", 0)
+    again = row(measure(CURVE, model=Tired(), store=tmp_path / "s", batch_size=5))
+    seen = Tired.seen
+    measure(CURVE, model=Tired(), store=tmp_path / "t", batch_size=5)
+
+    assert ("failed", "ok") == (failed["status"], again["status"])
+    assert 3 == len(partial)
+    assert seen < Tired.seen - seen
+    assert equal(undisturbed, stored(tmp_path / "s"))
+    assert [] == list((tmp_path / "s").glob("*.partial"))
+
+
 # The store itself
 
 
@@ -272,6 +300,7 @@ def test_what_is_dropped_is_gone_for_the_next_process_too(tmp_path):
 
 APART = ["pgd(eps=0.002, steps=4)", "pgd(eps=0.004, steps=4, after=0.002)"]
 TOGETHER = "pgd(eps=[0.002, 0.004], steps=4)"
+COSTS = ("forward_evals", "gradient_evals")
 
 
 @pytest.mark.parametrize("size", [5, 8])
@@ -286,13 +315,24 @@ def test_runs_interrupted_apart_end_together_as_undisturbed_ones(size, tmp_path,
     measure(TOGETHER, model=Dying(), store=tmp_path / "t", batch_size=5)
 
     assert 2 == len({tuple(sorted(ids)) for ids in apart.values()})
-    assert equal(stored(tmp_path / "t"), stored(tmp_path / "s"))
+    one, other = (
+        # A larger radius costs less where the smaller one was measured already.
+        {name: samples.drop(COSTS) for name, samples in stored(tmp_path / place).items()}
+        for place in ("t", "s")
+    )
+    assert equal(one, other)
 
 
 def test_finished_samples_of_several_radii_are_kept_though_the_clock_is_slow(tmp_path, monkeypatch):
-    now = iter(range(10**9))
-    monkeypatch.setattr(flow.time, "perf_counter", lambda: float(next(now)))
-    monkeypatch.setattr(flow, "_KEEP_SECONDS", 2.0)
+    now, add = [0.0], flow.PartFlow.add
+
+    def later(self, outcome):
+        now[0] += outcome.condition == 0  # all its time passes before the first radius
+        add(self, outcome)
+
+    monkeypatch.setattr(flow.PartFlow, "add", later)
+    monkeypatch.setattr(flow.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(flow, "_KEEP_SECONDS", 1.0)
     interrupted(tmp_path / "s", 45, monkeypatch)
 
     assert 3 == len(kept(tmp_path / "s"))

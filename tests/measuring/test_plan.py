@@ -151,3 +151,13 @@ def test_a_run_that_another_holds_is_left_for_last_and_waited_for(tmp_path):
 
     assert ["contrast(severity=1)", "clean"] == order
     assert store.finished(runs[0].id)
+
+
+def test_a_condition_of_two_groups_is_planned_and_told_once(tmp_path):
+    specs = ["pgd(eps=[0.002, 0.004], steps=2)", "pgd(eps=0.002, steps=2)"]
+    specs.append("pgd(eps=[0.002, 0.02], steps=2)")
+    results = holdfast.measure(Bright(), (IMAGES, LABELS), specs, store=tmp_path)
+    told = results.measurements.filter(metric="accuracy")
+
+    assert [None, 0.002, 0.004, 0.02] == told["eps"].to_list()
+    assert told["run_id"].is_unique().all()

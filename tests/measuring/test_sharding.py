@@ -1,6 +1,7 @@
 """Several devices give what one gives, and an error on one of them ends all."""
 
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -126,6 +127,68 @@ def test_a_reader_that_stops_early_stops_the_shards():
         break
 
     assert len(given) < len(IMAGES)
+
+
+@dataclass(frozen=True)
+class Endless(Perturbation):
+    """Asks the model, or its twin, for six seconds; on the first batch alone."""
+
+    spec = "endless"
+    kind = "attack"
+
+    def run(self, batches, classifier, seed):
+        asked = getattr(classifier, "search", classifier)
+        for batch in batches:
+            if 0 not in batch.ids:
+                yield forward_once(batch, batch.images, classifier)
+            end = time.monotonic() + 6
+            while 0 in batch.ids and time.monotonic() < end:
+                asked(batch.images)
+
+
+class Twin:
+    """A model with a twin to search."""
+
+    search = staticmethod(MODEL)
+
+    def __call__(self, images):
+        return MODEL(images)
+
+
+@pytest.mark.parametrize("model", [MODEL, Twin()])
+def test_a_shard_that_is_deep_in_an_attack_ends_within_a_call_of_the_model(model):
+    outcomes = run_sharded(Endless(), batches(), replicas(model, model), 0)
+    next(outcomes)
+    before = time.monotonic()
+    outcomes.close()
+
+    assert time.monotonic() - before < 3
+
+
+def test_an_error_is_told_while_another_shard_is_deep_in_an_attack():
+    def stream():
+        yield from list(batches())[:4]
+        raise OSError("disk gone")
+
+    before = time.monotonic()
+    with pytest.raises(OSError, match="disk gone"):
+        list(run_sharded(Endless(), stream(), replicas(MODEL, MODEL), 0))
+
+    assert time.monotonic() - before < 3
+
+
+def test_a_shard_sees_the_twin_where_there_is_one():
+    seen = []
+
+    class Counted(Twin):
+        @staticmethod
+        def search(images):
+            seen.append(images)
+            raise KeyError("twin")
+
+    with pytest.raises(KeyError, match="twin"):
+        list(run_sharded(Endless(), batches(), replicas(Counted(), Counted()), 0))
+    assert seen
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,48 @@ def test_a_torn_part_does_not_count(tmp_path):
         assert set() == builder.parts("4")
 
 
+def test_what_a_failed_run_had_finished_outlives_its_row(tmp_path):
+    store = Store(tmp_path)
+    with store.building("r") as builder:
+        builder.parts("4")
+        builder.flush(1, {"a": np.arange(3)})
+        builder.finish([row(status="failed", value=None, error="boom")])
+    with store.building("r") as builder:
+        assert {1} == builder.parts("4")
+    assert ["failed"] == store.measurements()["status"].to_list()
+
+
+def test_a_failed_run_that_had_finished_nothing_leaves_its_row_alone(tmp_path):
+    with Store(tmp_path).building("r") as builder:
+        builder.parts("4")
+        builder.finish([row(status="failed", value=None, error="boom")])
+
+    assert ["r"] == Store(tmp_path).runs()
+    assert [] == list(tmp_path.glob("r.*"))
+
+
+def test_what_was_written_is_listed_once(tmp_path, monkeypatch):
+    listed, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, mask: listed.append(mask) or glob(self, mask))
+    with Store(tmp_path).building("r") as builder:
+        for part in range(5):
+            assert part == len(builder.parts("4"))
+            builder.keep(part, part, {"a": np.arange(2)})
+            builder.flush(part, {"a": np.arange(3)})
+            assert 2 == len(list(builder.all_arrays("4", only=part)))
+
+    assert ["part-*.npz", "piece-*.npz"] == sorted(listed)
+
+
+def test_parts_of_another_layout_are_dropped(tmp_path):
+    with Store(tmp_path).building("r") as builder:
+        builder.parts("4")
+        builder.flush(1, {"a": np.arange(3)})
+    (tmp_path / "r.partial" / "part.json").write_text('{"cut": "4"}')
+    with Store(tmp_path).building("r") as builder:
+        assert set() == builder.parts("4")
+
+
 def test_a_failed_run_is_replaced_when_it_succeeds(tmp_path):
     store = Store(tmp_path)
     with store.building("r") as builder:

@@ -70,6 +70,11 @@ def cells(table, row):
     return {column.title: cell for column, cell in zip(table.columns, row, strict=True)}
 
 
+def under(table, attack):
+    """Cells of the row of one attack by model."""
+    return cells(table, next(row for row in table.rows if row[0].text == attack))
+
+
 def one_attack(path, rows, spec=FIRST, **changes):
     """Evidence of one model with clean and one attack."""
     store = Store(path)
@@ -149,22 +154,34 @@ def test_every_option_fills_every_panel_and_every_row_every_column(evidence):
 def test_the_robust_table_has_the_accuracy_with_its_interval(tmp_path):
     rows = attacked(0, 2 / 255, MEMBERS)
     table = first(build("robust", one_attack(tmp_path, rows)), Table)
-    cell = cells(table, table.rows[0])["AutoAttack Linf 2/255"]
+    cell = under(table, "AutoAttack Linf 2/255")[MODELS[0]]
 
     assert pytest.approx(rows["correct"].mean()) == cell.order
     assert re.fullmatch(r"\[[\d.]+,.[\d.]+\]", cell.detail)
 
 
-def test_a_heading_of_the_robust_table_tells_the_whole_condition(evidence):
+def test_a_row_of_the_robust_table_tells_the_whole_condition(evidence):
     table = first(build("robust", evidence), Table)
 
-    assert auto(2) in [column.about for column in table.columns]
+    assert auto(2) == under(table, "AutoAttack Linf 8/255")["Attack"].about
+
+
+def test_few_models_stand_beside_each_other_with_a_row_an_attack(evidence):
+    table = first(build("robust", evidence), Table)
+
+    assert ["Attack", *sorted(MODELS)] == sorted(column.title for column in table.columns)
+    assert ["Clean", "AutoAttack Linf 2/255"] == [row[0].text for row in table.rows[:2]]
+
+
+def test_many_models_have_a_row_each(many):
+    table = first(build("robust", many), Table)
+
+    assert (9, "Model") == (len(table.rows), table.columns[0].title)
 
 
 def test_models_are_listed_most_robust_first(evidence):
     table = first(build("robust", evidence), Table)
-    column = [c.title for c in table.columns].index("AutoAttack Linf 8/255")
-    values = [row[column].order for row in table.rows]
+    values = [cell.order for cell in list(under(table, "AutoAttack Linf 8/255").values())[1:]]
 
     assert sorted(values, reverse=True) == values
 
@@ -172,9 +189,9 @@ def test_models_are_listed_most_robust_first(evidence):
 def test_a_flag_that_doubts_a_number_stands_below_it(evidence):
     table = first(build("robust", evidence), Table)
     flagged = [
-        (row[0].text, title)
+        (model, row[0].text)
         for row in table.rows
-        for title, cell in cells(table, row).items()
+        for model, cell in cells(table, row).items()
         if "zero_gradients" in cell.detail
     ]
 
@@ -183,9 +200,9 @@ def test_a_flag_that_doubts_a_number_stands_below_it(evidence):
 
 def test_an_attack_without_a_radius_shows_its_median_norm_and_no_accuracy(evidence):
     tables = [b for b in build("robust", evidence).blocks if isinstance(b, Table)]
-    titles = [[column.title for column in table.columns] for table in tables]
+    titles = [[row[0].text for row in table.rows] for table in tables]
 
-    assert ([False, True], ["Model", "FMN Linf smallest norm"]) == (
+    assert ([False, True], ["FMN Linf smallest norm"]) == (
         ["FMN Linf smallest norm" in listed for listed in titles],
         titles[1],
     )
@@ -195,12 +212,9 @@ def test_a_model_without_the_attack_is_not_measured_and_not_zero(tmp_path):
     known = one_attack(tmp_path, attacked(0, 2 / 255, MEMBERS))
     add_attack(known.store, 1, auto(1), attacked(1, 4 / 255, MEMBERS), eps=4 / 255)
     table = first(build("robust", Evidence(known.store)), Table)
-    row = next(row for row in table.rows if row[0].text == MODELS[1])
+    cell = under(table, "AutoAttack Linf 2/255")[MODELS[1]]
 
-    assert ("not measured", None) == (
-        cells(table, row)["AutoAttack Linf 2/255"].text,
-        cells(table, row)["AutoAttack Linf 2/255"].order,
-    )
+    assert ("not measured", None) == (cell.text, cell.order)
 
 
 def test_the_curve_over_eps_never_rises_and_starts_clean(evidence):
@@ -227,6 +241,40 @@ def test_radii_are_written_in_255ths_under_the_axis(evidence):
     figure = first(build("eps", evidence), Figures).options[0].figures[0]
 
     assert ["0", "2", "4", "8"] == figure.layout["xaxis"]["ticktext"]
+
+
+def test_the_bars_of_a_waterfall_say_shares_without_a_minus(evidence):
+    bar = first(build("stages", evidence), Figures).options[0].figures[0].data[0]
+
+    assert [f"{100 * share:.1f}\N{NO-BREAK SPACE}%" for share in bar["x"]] == bar["text"]
+
+
+def test_the_confusion_sentence_counts_only_what_was_right_when_clean(tmp_path):
+    rows = attacked(0, 2 / 255, MEMBERS).head(6)
+    rows = rows.with_columns(
+        label=pl.Series([3] * 6),
+        prediction=pl.Series([5, 5, 5, 9, 9, 3]),
+        broken_by=pl.Series(["clean"] * 3 + ["square"] * 2 + [None]),
+    )
+    lead = build("confusion", one_attack(tmp_path, rows)).lead
+
+    assert "takes class 3 for 9: 2 of 3 images of that class that were right when clean." in lead
+
+
+def test_sections_without_a_measurement_come_last(tmp_path):
+    page = build_page(one_attack(tmp_path, attacked(0, 2 / 255, MEMBERS)).store, tmp_path / "p")
+    names = re.findall(r'<section id="([^"]*)"', page.read_text(encoding="utf-8"))
+
+    assert ["summary", "robust"] == names[:2]
+    assert ["noise", "corruptions", "severity", "calibration-shift"] == names[-4:]
+
+
+def test_the_summary_of_a_page_of_attacks_has_no_empty_columns(tmp_path):
+    known = one_attack(tmp_path, attacked(0, 2 / 255, MEMBERS))
+    table = first(build("summary", known), Table)
+
+    assert "Noise curve area" not in [column.title for column in table.columns]
+    assert all(len(row) == len(table.columns) for row in table.rows)
 
 
 def test_a_waterfall_ends_at_the_robust_accuracy(evidence):
@@ -367,7 +415,8 @@ def test_the_summary_has_the_robust_accuracy_only_where_there_are_attacks(eviden
         for known in (evidence, Evidence(store))
     ]
 
-    assert [True, False] == ["Robust accuracy" in listed for listed in titles]
+    head = "Robust accuracy, AutoAttack Linf 8/255"
+    assert [True, False] == [head in listed for listed in titles]
 
 
 def test_other_conditions_are_without_attacks(evidence):

@@ -131,6 +131,19 @@ def test_the_headline_is_the_common_radius_and_not_the_largest(tmp_path):
     assert EIGHT == headline(setting_of(store_of(tmp_path, specs))).spec
 
 
+def test_without_a_common_radius_the_smallest_is_the_headline(tmp_path):
+    specs = [(SPEC.format(eps, ""), eps, "linf", 0.3) for eps in (0.1, 0.3)]
+
+    assert SPEC.format("0.1", "") == headline(setting_of(store_of(tmp_path, specs))).spec
+
+
+def test_of_attacks_at_one_radius_the_strongest_is_the_headline(tmp_path):
+    specs = [(f"{a}(norm=linf, eps=8/255)", 8 / 255, "linf", v) for a, v in
+             (("apgd", 0.5), ("fab", 0.2), ("pgd", 0.4))]  # fmt: skip
+
+    assert "fab(norm=linf, eps=8/255)" == headline(setting_of(store_of(tmp_path, specs))).spec
+
+
 def test_the_headline_prefers_autoattack(tmp_path):
     specs = [("pgd(norm=linf, eps=8/255)", 8 / 255, "linf", 0.1), (EIGHT, 8 / 255, "linf", 0.3)]
 

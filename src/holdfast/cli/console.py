@@ -43,7 +43,7 @@ def guarded(command: Callable[P, Any]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
-            say("stopped; what was finished is kept, and the same command goes on from there")
+            say("stopped; the same command goes on after the finished runs and images kept so far")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader of our output (`| head`) has seen enough.

@@ -183,11 +183,11 @@ def _crafted(run: Any, subject: Subject, options: Options, images: _Images) -> A
 
 
 def _watch(crafting: Crafting, see: Any, device: Any, options: Options) -> None:
-    from holdfast.cli.progress import watching
+    from holdfast.cli.progress import kind_of, watching
     from holdfast.measuring import Progress
 
     total = len(crafting.done)
-    with watching(1) as watcher:
+    with watching([kind_of(crafting.specs[0], "attack")]) as watcher:
         for done in crafting.steps(see, seed=options.seed, device=device):
             watcher.step(Progress(crafting.specs[0], done, total))
 

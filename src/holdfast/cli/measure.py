@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from holdfast.data import Dataset
-    from holdfast.measuring import Options, Subject
+    from holdfast.measuring import Options, Run, Subject
     from holdfast.models import Classifier
     from holdfast.perturb.base import Perturbation
     from holdfast.records import Store
@@ -259,15 +259,15 @@ def run_all(
     """Measure all conditions of all subjects, showing progress; gives back all rows."""
     import polars as pl
 
-    from holdfast.cli.progress import watching
+    from holdfast.cli.progress import kind_of, watching
     from holdfast.measuring import measure_runs, plan
 
     if len(subjects) > 1:
         for subject in subjects:  # each must be usable before hours go into the first
             plan(subject, conditions, options)
     frames = []
-    count = sum(len(group.conditions) for group in conditions)
-    with watching(len(subjects) * count) as watcher:
+    kinds = [kind_of(part.spec, part.kind) for group in conditions for part in group.conditions]
+    with watching(len(subjects) * kinds) as watcher:
         watched = replace(options, progress=watcher.step)
         for subject in subjects:
             runs = plan(subject, conditions, options)
@@ -299,7 +299,7 @@ def _show_plan(
         count = len(subject.stream.ids)
         for run in plan(subject, conditions, options):
             stored = store is not None and store.finished(run.id)
-            passes += 0 if stored else count
+            passes += 0 if stored else count * passes_an_image(run, subject.classifier.classes)
             state = "stored" if stored else "to do"
             what = {"model": subject.model, "condition": run.spec.condition, "count": count}
             if emit is not None:
@@ -307,4 +307,17 @@ def _show_plan(
             else:
                 out.print(f"{state}  {' '.join(map(str, what.values()))} images", markup=False)
     if emit is None:
-        out.print(f"{passes:,} forward passes to do")
+        out.print(f"at most {passes:,} forward passes to do")
+
+
+def passes_an_image(run: Run, classes: int) -> int:
+    """Forward passes that an image may need in a run; those of an image that stands, for attacks.
+
+    Radii that are tried first count again for each larger one, as if they were not in the store.
+    """
+    from holdfast.perturb.attacks.run import AttackRun
+
+    attack = run.perturbation
+    if not isinstance(attack, AttackRun):
+        return 1
+    return 1 + sum(attack.budgets(classes)) * len(attack.eps)

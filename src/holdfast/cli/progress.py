@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import polars as pl
 from rich.progress import (
@@ -14,13 +16,16 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from holdfast.cli.console import err, say
 from holdfast.measuring import Progress as Step
 from holdfast.report import numbers
+from holdfast.report.attack_text import read_attack
+from holdfast.report.conditions import condition_title, read_condition
+
+_IMAGES = ""  # the kind of every condition that is no attack
 
 
 class _Rate(ProgressColumn):
@@ -29,17 +34,94 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} images/s", style="dim")
 
 
-class Watcher:
-    """Told of each batch and each finished run."""
+class _Left(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        return Text("" if left is None else f"about {numbers.seconds(left)} left", style="dim")
 
-    def __init__(self, total_runs: int, bar: Progress | None) -> None:
-        self._runs = total_runs
+
+class Kind(NamedTuple):
+    """What tells how long a run takes.
+
+    Attributes:
+        name: Runs of one name take about as long as each other.
+        follows: It is found on the way of one at a smaller radius, and takes no time beside it.
+    """
+
+    name: str
+    follows: bool = False
+
+
+class Estimate:
+    """Time that runs to come will take, by what runs of their kind took.
+
+    An attack may take a thousand times as long as a corruption, and one attack as long as a
+    thousand of another: only runs of one attack tell of each other.
+
+    Args:
+        kinds: Kind of each run to come, as `kind_of` gives them.
+    """
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        self._to_come = Counter(kinds)
+        self._taken: dict[str, list[float]] = {}
+
+    def finished(self, kind: Kind, seconds: float | None) -> None:
+        """A run is done; None where it was stored already and tells nothing."""
+        self._to_come[kind] = max(0, self._to_come[kind] - 1)
+        if seconds is not None and not (kind.follows and kind.name in self._taken):
+            self._taken.setdefault(kind.name, []).append(seconds)
+
+    def left(self, running: Kind | None = None, rest: float = 0.0, whole: float = 0.0) -> float:
+        """Seconds left, infinite while a kind of run to come has not been timed.
+
+        Args:
+            running: Kind of the run that is at work, if one is.
+            rest: Seconds that it still needs.
+            whole: Seconds that it needs in all, which tells of others of its kind.
+        """
+        left = rest
+        for kind, count in self._to_come.items():
+            now = running is not None and kind.name == running.name
+            taken = [*self._taken.get(kind.name, ()), *([whole] if now else [])]
+            others = count - (kind == running)
+            if others > 0 and not (kind.follows and taken):
+                left += others * sum(taken) / len(taken) if taken else float("inf")
+        return left
+
+
+def kind_of(condition: str, family: str) -> Kind:
+    """Kind of a run by its condition's text and family."""
+    if family != "attack":
+        return Kind(_IMAGES)
+    text = read_attack(condition)
+    return Kind(text.curve.partition(" from ")[0], bool(text.after))
+
+
+class Watcher:
+    """Told of each batch and each finished run.
+
+    Args:
+        kinds: Kind of each run, as `kind_of` gives them.
+        bar: Where a terminal shows it; None: a line a run.
+        clock: Seconds from any start.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        bar: Progress | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runs = len(kinds)
+        self._estimate = Estimate(kinds)
         self._bar = bar
         self._task = None if bar is None else bar.add_task("", total=None)
         self._images = 0
         self._finished = 0
         self._stored = 0
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = self._last = clock()
 
     def step(self, step: Step) -> None:
         """A batch is done."""
@@ -48,12 +130,27 @@ class Watcher:
         done = self._images + step.done
         # Runs not begun yet are taken to be as long as this one.
         total = self._images + step.total * (self._runs - self._finished)
-        text = f"[{self._finished + 1}/{self._runs}] {step.condition}"
-        self._bar.update(self._task, description=text, completed=done, total=total)
+        text = f"[{self._finished + 1}/{self._runs}] {condition_title(step.condition)}"
+        left = self._left(step)
+        self._bar.update(self._task, description=text, completed=done, total=total, left=left)
+
+    def _left(self, step: Step) -> float | None:
+        """Seconds left while a run is at work; None where nobody can know."""
+        if not step.done:
+            return None
+        # Attacks alone have a norm.
+        kind = kind_of(step.condition, "attack" if "norm=" in step.condition else "")
+        passed = self._clock() - self._last
+        whole = passed * step.total / step.done
+        return _finite(self._estimate.left(kind, max(0.0, whole - passed), whole))
 
     def finished(self, rows: pl.DataFrame, images: int, *, stored: bool) -> None:
         """A run is done, or was stored already."""
         self._finished += 1
+        first, now = rows.row(0, named=True), self._clock()
+        kind = kind_of(first["condition"], first["family"])
+        self._estimate.finished(kind, None if stored else now - self._last)
+        self._last = now
         if self._bar is not None:
             self._images += 0 if stored else images
             return
@@ -61,9 +158,9 @@ class Watcher:
             self._stored += 1
             return
         self.tell_stored()
-        passed = time.monotonic() - self._began
-        left = passed / self._finished * (self._runs - self._finished)
-        note = f"{passed:.0f} s passed, about {left:.0f} s left"
+        left = _finite(self._estimate.left())
+        about = "" if left is None else f", about {left:.0f} s left"
+        note = f"{now - self._began:.0f} s passed{about}"
         say(f"[{self._finished}/{self._runs}] {_told(rows)} ({note})")
 
     def tell_stored(self) -> None:
@@ -73,9 +170,13 @@ class Watcher:
         self._stored = 0
 
 
+def _finite(seconds: float) -> float | None:
+    return None if seconds == float("inf") else seconds
+
+
 def _told(rows: pl.DataFrame) -> str:
     first = rows.row(0, named=True)
-    what = f"{first['model']} {first['condition']}"
+    what = f"{first['model']} {read_condition(first).title}"
     if first["status"] != "ok":
         return f"{what} FAILED: {first['error']}"
     accuracy = rows.filter(metric="accuracy")
@@ -87,10 +188,10 @@ def _told(rows: pl.DataFrame) -> str:
 
 
 @contextmanager
-def watching(total_runs: int) -> Iterator[Watcher]:
-    """Show progress while the block runs."""
+def watching(kinds: Sequence[Kind]) -> Iterator[Watcher]:
+    """Show progress of runs of these kinds while the block runs."""
     if not err.is_terminal:
-        watcher = Watcher(total_runs, None)
+        watcher = Watcher(kinds, None)
         yield watcher
         watcher.tell_stored()
         return
@@ -99,7 +200,7 @@ def watching(total_runs: int) -> Iterator[Watcher]:
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         _Rate(),
-        TimeRemainingColumn(),
+        _Left(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        yield Watcher(total_runs, bar)
+        yield Watcher(kinds, bar)

@@ -17,11 +17,15 @@ from holdfast.compat._telling import LOGGER, tell_flags, telling
 from holdfast.core.errors import BadValueError, unknown_name
 from holdfast.perturb.attacks.apgd import APGD
 from holdfast.perturb.attacks.base import Attack
-from holdfast.perturb.attacks.craft import Crafted, Crafting, evaluating
+from holdfast.perturb.attacks.craft import Crafted, Crafting
+from holdfast.perturb.attacks.entrance import Shown, as_images, as_whole, evaluating
 from holdfast.perturb.attacks.fab import FAB
 from holdfast.perturb.attacks.run import AttackRun, default_slots
 from holdfast.perturb.attacks.square import Square
 from holdfast.perturb.base import Classifier
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
 # What a version runs: fra31/auto-attack, `set_version`.
@@ -35,6 +39,18 @@ _RAND_REPEATS = 20
 _L1_RESTARTS, _L1_TARGETS = 5, 5
 # The evaluation sets them itself, or they are about other things than numbers.
 _WITHOUT_EFFECT = ("device", "logger", "seed", "targeted", "verbose")
+
+
+def published_norm(norm: Any) -> str:
+    """Linf, L2 or L1, in any case.
+
+    Raises:
+        UnknownNameError: Another norm.
+    """
+    found = {known.lower(): known for known in NORMS}.get(str(norm).lower())
+    if found is None:
+        raise unknown_name("norm", str(norm), NORMS)
+    return found
 
 
 class Settings:
@@ -115,8 +131,7 @@ class AutoAttack:
     ) -> None:
         if is_tf_model:
             raise BadValueError("expected a model that takes and gives torch tensors")
-        if norm not in NORMS:
-            raise unknown_name("norm", str(norm), NORMS)
+        norm = published_norm(norm)
         if version not in MEMBERS:
             raise unknown_name("version", str(version), MEMBERS)
         if version != "custom" and len(attacks_to_run):
@@ -166,8 +181,8 @@ class AutoAttack:
 
     def run_standard_evaluation(
         self,
-        x_orig: Tensor,
-        y_orig: Tensor,
+        x_orig: Tensor | np.ndarray,
+        y_orig: Tensor | np.ndarray,
         bs: int = 250,
         return_labels: bool = False,  # noqa: FBT001, FBT002
         state_path: str | Path | None = None,
@@ -175,7 +190,8 @@ class AutoAttack:
         """Attack with all of `attacks_to_run`, one after the other until a sample falls.
 
         Args:
-            x_orig: float [N, C, H, W] in [0, 1].
+            x_orig: float [N, C, H, W] in [0, 1]; what `holdfast.craft` takes besides is read too,
+                such as arrays. Tensors come back.
             y_orig: True classes, int64 [N].
             bs: Images in one pass, at most.
             return_labels: Whether the predicted classes are given back too.
@@ -192,36 +208,43 @@ class AutoAttack:
         """
         with telling(verbose=self.verbose, log_path=self.log_path):
             began = time.monotonic()
-            found = self._evaluated(self.attacks_to_run, x_orig, y_orig, bs, state_path)
+            images, labels = _given(x_orig, y_orig)
+            found = self._evaluated(self.attacks_to_run, images, labels, bs, state_path)
             self._tell(found, time.monotonic() - began)
-        return _result(found, x_orig, y_orig, labels_too=return_labels)
+        return _result(found, images, labels, labels_too=return_labels)
 
     def run_standard_evaluation_individual(
         self,
-        x_orig: Tensor,
-        y_orig: Tensor,
+        x_orig: Tensor | np.ndarray,
+        y_orig: Tensor | np.ndarray,
         bs: int = 250,
         return_labels: bool = False,  # noqa: FBT001, FBT002
     ) -> dict[str, Any]:
         """Attack all samples with each of `attacks_to_run` alone; results by name."""
         results = {}
+        images, labels = _given(x_orig, y_orig)
         with telling(verbose=self.verbose, log_path=self.log_path):
             for name in self.attacks_to_run:
-                found = self._evaluated([name], x_orig, y_orig, bs, None)
+                found = self._evaluated([name], images, labels, bs, None)
                 LOGGER.info("robust accuracy by %s %.2f%%", name.upper(), _percent(found.fallen))
                 tell_flags(found.flags)
-                results[name] = _result(found, x_orig, y_orig, labels_too=return_labels)
+                results[name] = _result(found, images, labels, labels_too=return_labels)
         return results
 
-    def clean_accuracy(self, x_orig: Tensor, y_orig: Tensor, bs: int = 250) -> float:
+    def clean_accuracy(
+        self, x_orig: Tensor | np.ndarray, y_orig: Tensor | np.ndarray, bs: int = 250
+    ) -> float:
         """Part of the images that are given their class."""
-        right = 0
+        _check_batch(bs)
+        images, right = as_images(x_orig), 0
+        labels = as_whole(y_orig, "labels", len(images)).to(self.device)
+        show = Shown(self.model, images.shape)
         with evaluating(self.model), torch.no_grad():
-            for start in range(0, len(x_orig), bs):
+            for start in range(0, len(images), bs):
                 rows = slice(start, start + bs)
-                given = self.model(x_orig[rows].to(self.device)).argmax(1)
-                right += int((given == y_orig[rows].to(self.device)).sum())
-        return right / len(x_orig) if len(x_orig) else float("nan")
+                given = show(images[rows].to(self.device)).argmax(1)
+                right += int((given == labels[rows]).sum())
+        return right / len(images)
 
     def attacks(self, names: Sequence[str] | None = None) -> tuple[Attack, ...]:
         """What the names stand for, with the present settings.
@@ -284,6 +307,7 @@ class AutoAttack:
     ) -> Crafted:
         if not len(names):
             raise BadValueError("attacks_to_run is empty: name attacks, such as ['apgd-ce']")
+        _check_batch(most)
         run = AttackRun(self.attacks(names))
         crafting = Crafting(run.sized(min(most, default_slots(images))), images, labels)
         seed = 0 if self.seed is None else int(self.seed)
@@ -322,6 +346,11 @@ class AutoAttack:
         tell_flags(found.flags)
 
 
+def _check_batch(size: Any) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise BadValueError(f"bs must be a whole number from 1, got {size!r}")
+
+
 def _present(device: str | torch.device) -> torch.device:
     place = torch.device(device)
     if place.type == "cuda" and not torch.cuda.is_available():
@@ -337,6 +366,15 @@ def _as_it_is(model: Classifier) -> Classifier:
         return model(images)
 
     return show
+
+
+def _given(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels as tensors; float images keep their type, which is given back."""
+    pixels = as_images(images)
+    if isinstance(images, Tensor) and images.is_floating_point():
+        pixels = images
+    whole = as_whole(labels, "labels", len(pixels))
+    return pixels, labels if isinstance(labels, Tensor) else whole
 
 
 def _percent(fallen: Tensor) -> float:

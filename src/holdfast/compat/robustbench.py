@@ -18,7 +18,7 @@ from torchvision import transforms
 from holdfast.compat._telling import LOGGER, tell_flags, telling
 from holdfast.core.errors import BadTypeError, BadValueError, StoreError, unknown_name
 from holdfast.core.identity import digest_json
-from holdfast.data import Broken, Dataset, OpenClasses, Sample, choose, open_dataset
+from holdfast.data import Broken, Dataset, Sample, choose, open_dataset
 from holdfast.measuring import Results, measure
 from holdfast.models import Classifier
 from holdfast.perturb.attacks.autoattack import AutoAttack
@@ -98,10 +98,11 @@ def benchmark(  # noqa: PLR0913, PLR0917 - the published signature
     """
     name, threat = _checked(dataset, threat_model, model, to_disk=to_disk, model_name=model_name)
     radius = _radius(name, threat, eps)
+    conditions = _conditions(threat, radius)
+    _check_count(n_examples)  # all this before anything is downloaded
     images = _first(_open(name, Path(data_dir), preprocessing), n_examples, name)
     if corruptions_data_dir is not None and threat == "corruptions":
         LOGGER.warning("corruptions_data_dir is not used: corrupted images are made here")
-    conditions = _conditions(threat, radius)
     found = measure(
         _AsItIs.of(model),
         images,
@@ -127,8 +128,10 @@ def _checked(
     name, threat = (str(getattr(part, "value", part)) for part in (dataset, threat_model))
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
-    if threat not in THREAT_MODELS:
-        raise unknown_name("threat model", threat, THREAT_MODELS)
+    typed, known = threat, {each.lower(): each for each in THREAT_MODELS}
+    threat = known.get(typed.lower(), "")
+    if not threat:
+        raise unknown_name("threat model", typed, THREAT_MODELS)
     if isinstance(model, Sequence) and not isinstance(model, nn.Module):
         raise BadTypeError("expected one model, got several: call benchmark for each")
     if to_disk and not model_name:
@@ -189,9 +192,12 @@ def _picture_function(preprocessing: Any) -> Callable[[Any], Any]:
     return PREPROCESSINGS[preprocessing]
 
 
+def _check_count(count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise BadValueError(f"n_examples must be a whole number and at least 1, got {count!r}")
+
+
 def _first(images: Dataset, count: int, name: str) -> Dataset:
-    if count < 1:
-        raise BadValueError(f"n_examples must be at least 1, got {count}")
     total = len(images)
     # Those of ImageNet lie class by class.
     ids = choose(total, count) if name == "imagenet" else list(range(min(count, total)))
@@ -225,9 +231,8 @@ class Part:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of the whole set; a file of some images may lack the last classes."""
-        names = self.whole.classes
-        return OpenClasses(names) if self.name.startswith("npz:") else names
+        """Of the whole set."""
+        return self.whole.classes
 
     def fingerprint(self) -> str:
         """Of the whole set, and of what was chosen."""

@@ -16,20 +16,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.compat.autoattack import NORMS, AveragedAPGD
+from holdfast.compat.autoattack import NORMS, AveragedAPGD, published_norm
 from holdfast.core.errors import BadValueError, unknown_name
 from holdfast.core.randomness import keys_for
 from holdfast.perturb.attacks import autoattack as ensemble
 from holdfast.perturb.attacks import fab, fgsm, pgd, square
-from holdfast.perturb.attacks.craft import craft, evaluating
+from holdfast.perturb.attacks.craft import craft
+from holdfast.perturb.attacks.entrance import (
+    Shown,
+    as_images,
+    as_tensor,
+    as_whole,
+    check_model,
+    evaluating,
+    place_of,
+)
 from holdfast.perturb.attacks.run import Part
 from holdfast.perturb.attacks.samples import choose_targets
 from holdfast.perturb.base import Classifier
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["APGD", "APGDT", "FAB", "FGSM", "PGD", "PGDL2", "AutoAttack", "Square"]
 
@@ -55,20 +67,18 @@ class _Adapter(ABC):
     def part(self) -> Part:
         """The attack with the present settings."""
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Tensor:
         """Adversarial images [N, C, H, W], on the model's device.
 
         Args:
-            images: float [N, C, H, W] in [0, 1], or normalized after `set_normalization_used`.
+            images: float [N, C, H, W] in [0, 1], or normalized after `set_normalization_used`;
+                what `holdfast.craft` takes besides is read too, such as arrays.
             labels: True classes, int64 [N]; in targeted mode what chooses the wanted ones.
 
         Raises:
             HoldfastError: What cannot be used.
         """
-        parameters = self.model.parameters() if isinstance(self.model, nn.Module) else iter(())
-        first = next(parameters, None)
-        place = images.device if first is None else first.device
-        images, labels = images.detach().to(place), labels.detach().to(place)
+        images, labels = self._admitted(images, labels)
         model, pixels = self.model, images
         if self._scale is not None:
             mean, std = (part.to(images) for part in self._scale)
@@ -134,9 +144,19 @@ class _Adapter(ABC):
         shape = (1, -1, 1, 1)
         self._scale = (torch.as_tensor(mean).view(shape), torch.as_tensor(std).view(shape))
 
+    def _admitted(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        """Images and labels as tensors on the model's device."""
+        check_model(self.model)
+        if self._scale is None:
+            images = as_images(images)
+        else:
+            images = as_tensor(images, "images").detach()  # craft checks them as pixels
+        place = place_of(self.model, images)
+        return images.to(place), as_whole(labels, "labels", len(images)).to(place)
+
     def _chosen(self, rule: str, images: Tensor, labels: Tensor) -> Tensor:
         with evaluating(self.model), torch.no_grad():
-            logits = self.model(images)
+            logits = Shown(self.model, images.shape)(images)
         ids = torch.arange(self._seen, self._seen + len(images), device=labels.device)
         seed = int(getattr(self, "seed", None) or 0)
         return choose_targets(rule, logits, labels, keys_for(ids, seed=seed, stream="target"))
@@ -320,9 +340,7 @@ class AutoAttack(_Adapter):
 
 
 def _ball(attack: Any) -> dict[str, Any]:
-    if attack.norm not in NORMS:
-        raise unknown_name("norm", str(attack.norm), NORMS)
-    return {"norm": NORMS[attack.norm], "eps": attack.eps}
+    return {"norm": NORMS[published_norm(attack.norm)], "eps": attack.eps}
 
 
 def _ascent(attack: Any) -> dict[str, Any]:

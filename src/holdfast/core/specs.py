@@ -72,22 +72,32 @@ def _parsed(text: str) -> ast.expr:
 
 def split_specs(text: str) -> list[str]:
     """Split at the commas that stand outside parentheses."""
-    return _split(text, ",")
+    return [part for part in _cut(text, ",") if part]
 
 
 def split_sum(text: str) -> list[str]:
-    """Split at the plus signs that stand outside parentheses: several attacks as one."""
-    return _split(text, "+")
+    """Split at the plus signs that stand outside parentheses: several attacks as one.
+
+    Raises:
+        BadValueError: Nothing before or after a plus sign.
+    """
+    parts = _cut(text, "+")
+    if len(parts) > 1 and not all(parts):
+        raise BadValueError(
+            f"a plus sign joins two attacks, as in fgsm + pgd, and one is missing in {text!r}: "
+            "write it, or leave the plus sign out"
+        )
+    return [part for part in parts if part]
 
 
-def _split(text: str, mark: str) -> list[str]:
+def _cut(text: str, mark: str) -> list[str]:
     parts, depth, start = [], 0, 0
     for place, character in enumerate(text):
         depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(character, 0)
         if character == mark and depth == 0:
             parts.append(text[start:place])
             start = place + 1
-    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+    return [part.strip() for part in [*parts, text[start:]]]
 
 
 def format_spec(name: str, arguments: dict[str, Any]) -> str:
@@ -137,7 +147,14 @@ def _coerce(what: str, value: Value, wanted: Any) -> Value:
             return value
     names = " or ".join(_type_name(o) for o in options if o is not type(None))
     shown = repr(value) if isinstance(value, str) else _text(value)
-    raise BadValueError(f"{what} must be {names}, got {shown}")
+    raise BadValueError(f"{what} must be {names}, got {shown}{_unquoted(value)}")
+
+
+def _unquoted(value: Value) -> str:
+    """Hint for a number in quotes, which is no number."""
+    if not isinstance(value, str) or not value.strip()[:1].isdigit():
+        return ""
+    return f"; write it without quotes: {value.strip()}"
 
 
 def _is_union(wanted: Any) -> bool:
@@ -160,7 +177,9 @@ def _value(node: ast.expr, text: str) -> Value:
         return node.id
     if isinstance(node, ast.List | ast.Tuple):
         items = [_value(item, text) for item in node.elts]
-        if items and not any(isinstance(item, tuple) for item in items):
+        if not items:
+            raise _wrong(text, "; a list in it is empty, write at least one value")
+        if not any(isinstance(item, tuple) for item in items):
             return tuple(items)  # type: ignore[arg-type]  # scalars, as just checked
     return _number(node, text)
 

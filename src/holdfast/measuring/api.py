@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 import torch
 from torch import nn
 
-from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
+from holdfast.core.errors import BadTypeError, BadValueError, HoldfastError, unknown_name
 from holdfast.data import Dataset, open_dataset
 from holdfast.measuring.loop import Run, Subject, measure_runs, open_subject, plan
 from holdfast.measuring.options import Options, Progress
@@ -22,11 +22,14 @@ from holdfast.measuring.sharding import replicate, split_devices
 from holdfast.measuring.stream import LoaderStream, Stream, TensorStream
 from holdfast.measuring.view import View
 from holdfast.models import Classifier, load_model
+from holdfast.perturb.attacks.entrance import as_tensor
 from holdfast.perturb.base import Perturbation
-from holdfast.perturb.conditions import parse_conditions
+from holdfast.perturb.conditions import parse_conditions, short_form
 from holdfast.records import BROKEN_COLUMNS, Store
 
 Model = str | nn.Module | Classifier | Callable[[torch.Tensor], torch.Tensor]
+_AFTER = re.compile(r", after=\[[^]]*\]")
+_AFTER_AND_SOURCE = re.compile(rf"{_AFTER.pattern}| from \S.*$")
 Data = str | Dataset | tuple[Any, Any] | Iterable[Sequence[torch.Tensor]]
 
 
@@ -47,19 +50,53 @@ class Results:
     def value(self, metric: str = "accuracy", condition: str = "clean") -> float:
         """One number; NaN where there was no data.
 
+        Args:
+            metric: Of one condition, such as accuracy or ece.
+            condition: As it was typed for `measure`, or its canonical text. One eps of several
+                is asked for alone: "pgd(eps=8/255)".
+
         Raises:
             UnknownNameError: The condition was not measured, or there is no such metric.
-            BadValueError: The run failed.
+            BadValueError: The run failed, or the condition stands for several.
         """
+        condition = _measured(condition, self.measurements["condition"].unique().to_list())
         rows = self.measurements.filter(condition=condition)
-        if rows.is_empty():
-            raise unknown_name("measured condition", condition, self.measurements["condition"])
         if rows["status"][0] != "ok":
             raise BadValueError(f"measuring {condition} failed: {rows['error'][0]}")
         found = dict(rows.select("metric", "value").iter_rows())
         if metric not in found:
             raise unknown_name("metric of one condition", metric, found)
         return float(found[metric])
+
+
+def _measured(typed: str, known: list[str]) -> str:
+    """Find the text, among those of what was measured, that `typed` means."""
+    if typed in known:
+        return typed
+    wanted = _canonical(typed)
+    if len(wanted) > 1:
+        shown = ", ".join(short_form(text) for text in wanted[:3])
+        raise BadValueError(
+            f"{typed!r} stands for {len(wanted)} conditions: ask for one, such as {shown}"
+        )
+    if wanted and wanted[0] in known:
+        return wanted[0]
+    # A radius that came after smaller ones, or an attack crafted on another model.
+    for leave_out in (_AFTER, _AFTER_AND_SOURCE):
+        plain = {leave_out.sub("", text) for text in wanted}
+        found = [text for text in known if leave_out.sub("", text) in plain]
+        if len(found) == 1:
+            return found[0]
+    raise unknown_name("measured condition", typed, map(short_form, known))
+
+
+def _canonical(typed: str) -> list[str]:
+    """Texts of the conditions that `typed` stands for, but for clean; none if it is unknown."""
+    try:
+        groups = parse_conditions(typed)
+    except HoldfastError:
+        return []
+    return [part.spec for group in groups for part in group.conditions if part.spec != "clean"]
 
 
 def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may want
@@ -72,7 +109,7 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
     view: str | int = "model",
     seed: int = 0,
     batch_size: int | None = None,
-    device: str = "auto",
+    device: str | Sequence[str] = "auto",
     labels: str | Path | None = None,
     store: str | Path | None = None,
     until_halfwidth: float | None = None,
@@ -97,8 +134,8 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
             tensors are perturbed at their own size.
         seed: Keys all randomness of the perturbations.
         batch_size: Images a forward pass; None chooses by image size.
-        device: cpu, cuda, mps or auto; several with commas between, such as cuda:0,cuda:1, share
-            the images.
+        device: cpu, cuda, mps or auto; several, as a list or with commas between, such as
+            cuda:0,cuda:1, share the images.
         labels: Maps class names onto the model's outputs.
         store: Folder that keeps the runs; None keeps nothing.
         until_halfwidth: Draw images of a named set or a `Dataset` in a fixed random order until
@@ -125,7 +162,7 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
     given = _open(data, split, labels)
     with ExitStack() as stack:
         stack.enter_context(_modes_kept(model))
-        first, *others = split_devices(device)
+        first, *others = split_devices(_joined(device))
         classifier = load_model(model, device=first)
         if transfer_from is not None:
             stack.enter_context(_modes_kept(transfer_from))
@@ -143,6 +180,13 @@ def measure(  # noqa: PLR0913 - the public face; each is a keyword a person may 
         runs = plan(subject, conditions, options)
         where = store or stack.enter_context(tempfile.TemporaryDirectory())
         return _collect(subject, runs, Store(where), options)
+
+
+def _joined(device: str | Sequence[str]) -> str:
+    names = [device] if isinstance(device, str | torch.device) else device
+    if isinstance(names, Sequence):
+        return ",".join(str(name) for name in names)
+    raise BadTypeError(f"device must be a text such as cpu, or a list of them, got {device!r}")
 
 
 @contextmanager
@@ -177,7 +221,7 @@ def _open(data: Data, split: str | None, labels: str | Path | None) -> Dataset |
             raise BadValueError(f"which split of {data}? pass split='test' or another")
         return open_dataset(data, split=split, labels=labels)
     if isinstance(data, tuple) and len(data) == 2:
-        images, targets = (_tensor(part) for part in data)
+        images, targets = (as_tensor(part) for part in data)
         return TensorStream(images, targets, name="arrays", split=split or "given")
     if isinstance(data, Dataset):
         return data
@@ -187,12 +231,3 @@ def _open(data: Data, split: str | None, labels: str | Path | None) -> Dataset |
         "data must be a name, a Dataset, a pair (images, labels) or a DataLoader, got "
         f"{type(data).__name__}"
     )
-
-
-def _tensor(part: Any) -> torch.Tensor:
-    if isinstance(part, torch.Tensor):
-        return part
-    array = np.asarray(part)
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    channels_last = array.ndim == 4 and array.dtype == np.uint8 and array.shape[-1] in (1, 3)
-    return tensor.permute(0, 3, 1, 2) if channels_last else tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from holdfast.core.errors import BadValueError
+from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.measuring.view import View
 from holdfast.models import Classifier
 
@@ -61,8 +61,16 @@ class Options:
             raise BadValueError(
                 f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}"
             )
-        if self.until is not None and not 0 < self.until < 0.5:
-            raise BadValueError(
-                "until is the half-width of an interval of a fraction, between 0 and 0.5, such as "
-                f"0.01; got {self.until}"
-            )
+        if self.until is not None:
+            _check_halfwidth(self.until)
+
+
+def _check_halfwidth(until: Any) -> None:
+    wanted = (
+        "until_halfwidth (--until-halfwidth) is the half-width of an interval of a fraction, a "
+        "number between 0 and 0.5, such as 0.01"
+    )
+    if isinstance(until, bool) or not isinstance(until, int | float):
+        raise BadTypeError(f"{wanted}; got {until!r}")
+    if not 0 < until < 0.5:
+        raise BadValueError(f"{wanted}; got {until}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import Any
 
-from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
+from holdfast.core.errors import BadTypeError, BadValueError, HoldfastError, unknown_name
 from holdfast.core.specs import Spec, build, parse_spec, split_specs, split_sum
 from holdfast.perturb.attacks import ATTACKS
 from holdfast.perturb.attacks.autoattack import AutoAttack
@@ -60,6 +61,7 @@ SETS: Mapping[str, ConditionSet] = {
         tuple(f"gaussian_noise(sigma={sigma})" for sigma in NOISE_SWEEP),
     ),
 }
+_TOLD = ("eps", "severity")  # of a condition in short, even where they are the default
 _SINGLE: Mapping[str, type[Any]] = {"clean": Clean, "common11": Common11}
 
 
@@ -103,6 +105,33 @@ def parse_conditions(
     return list(found.values())
 
 
+def short_form(spec: str) -> str:
+    """Leave out of a condition's canonical text what goes without saying.
+
+    That is `after`, which a measurement at several eps adds, and all that is a default. Texts
+    that are no spec, such as those of a transfer, stay as they are.
+    """
+    return " + ".join(_shortened(part) for part in split_sum(spec))
+
+
+def _shortened(text: str) -> str:
+    try:
+        spec = parse_spec(text)
+        whole = {key: value for key, value in spec.arguments if key != "after"}
+        wanted = _texts(format_spec(spec.name, whole))
+        for key in [key for key in whole if key not in _TOLD]:
+            less = {name: value for name, value in whole.items() if name != key}
+            if _texts(format_spec(spec.name, less)) == wanted:
+                whole = less
+    except HoldfastError:
+        return text
+    return format_spec(spec.name, whole)
+
+
+def _texts(text: str) -> list[str]:
+    return [part.spec for part in parse_conditions(text)]
+
+
 def _read(one: str | Perturbation) -> list[Perturbation]:
     if isinstance(one, Perturbation):
         return [one]
@@ -122,7 +151,7 @@ def _attacked(text: str) -> list[Perturbation]:
     parts: list[Any] = []
     radii = set()
     for spec in map(parse_spec, split_sum(text)):
-        arguments = dict(spec.arguments)
+        arguments = _in_lower_case(dict(spec.arguments))
         eps, after = (arguments.get(name) for name in ("eps", "after"))
         if after is not None and eps is None:
             raise BadValueError(f"after tells the radii before eps, and there is no eps in {text}")
@@ -135,8 +164,24 @@ def _attacked(text: str) -> list[Perturbation]:
     if len(radii) > 1:
         raise BadValueError(f"attacks that are joined must have the same eps, got {text}")
     levels, before = radii.pop()
+    _check_order(levels)
     measured = tuple(range(before, len(levels)))
     return [AttackRun(tuple(parts), levels if len(levels) > 1 else (), measured if before else ())]
+
+
+def _in_lower_case(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Take norms as papers write them: Linf, L2."""
+    norm = arguments.get("norm")
+    return {**arguments, "norm": norm.lower()} if isinstance(norm, str) else arguments
+
+
+def _check_order(levels: tuple[Any, ...]) -> None:
+    if not all(isinstance(level, int | float | Fraction) for level in levels):
+        return  # whoever builds the attack tells
+    ordered = tuple(sorted(set(levels)))
+    if levels != ordered:
+        texts = [format_spec("", {"": part})[2:-1] for part in (levels, ordered)]
+        raise BadValueError(f"several eps must ascend, got {texts[0]}; did you mean {texts[1]}?")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

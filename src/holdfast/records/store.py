@@ -2,11 +2,10 @@
 
 A run is a folder `STORE/RUN` with `measurements.parquet`, `samples.parquet` and, where images
 could not be read, `broken.parquet`; `pictures.parquet` has a few images that a page shows.
-It is built as `STORE/RUN.partial`, into which finished
-parts are flushed, and renamed when whole; a killed run goes on at its first missing part, and so
-does one that failed, whose row is stored beside what it had finished. Two
-processes on one store share the work: a lock that the operating system drops when its holder
-dies says who builds a run.
+It is built as `STORE/RUN.partial`, into which finished parts are flushed, and renamed when whole; a
+killed run goes on at its first missing part, and so does one that failed, whose row is stored
+beside what it had finished. Two processes on one store share the work: a lock that the operating
+system drops when its holder dies says who builds a run.
 """
 
 from __future__ import annotations

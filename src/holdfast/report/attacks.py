@@ -19,7 +19,7 @@ from holdfast.report.subjects import Subject
 
 # RobustBench's radii (Croce et al. 2021, arXiv:2010.09670) and, for L1, that of Croce and Hein
 # 2021, arXiv:2103.01208: what a reader compares with first.
-_COMMON = {"linf": (8 / 255, 4 / 255), "l2": (0.5, 3.0), "l1": (12.0,)}
+_COMMON = {"linf": (8 / 255, 4 / 255), "l2": (0.5,), "l1": (12.0,)}
 _EVALS = "evals_"
 WRONG, STANDS = "wrong when clean", "stands"
 
@@ -69,24 +69,31 @@ def headline(setting: Setting, norm: str | None = None) -> Condition | None:
     """The attack that a reader asks for first; None without one that has an eps.
 
     The one that most members were measured under; then AutoAttack before others, Linf before
-    other norms, RobustBench's radii before others, and the largest eps.
+    other norms, RobustBench's radii before others, the smallest eps (a huge one is a check of
+    the attack, not a verdict on the model), and the attack that leaves the lowest accuracy.
     """
     known = [c for c in attacks(setting) if c.eps is not None and norm in (None, c.norm)]
-    counts = {c.spec: sum(_has(m.subject, c) for m in setting.members) for c in known}
-    return max(known, key=lambda c: (counts[c.spec], *_standing(c)), default=None)
+    found = {c.spec: _accuracies(setting, c) for c in known}
+    return max(
+        known,
+        key=lambda c: (len(found[c.spec]), *_standing(c), -sum(found[c.spec]), c.spec),
+        default=None,
+    )
 
 
-def _has(subject: Subject, condition: Condition) -> bool:
-    return subject.estimate(condition.spec, "accuracy") is not None
+def _accuracies(setting: Setting, condition: Condition) -> list[float]:
+    """Accuracy of each member that has one under the condition; no data is no sign of strength."""
+    found = [member.subject.estimate(condition.spec, "accuracy") for member in setting.members]
+    return [1.0 if math.isnan(e.value) else e.value for e in found if e is not None]
 
 
-def _standing(condition: Condition) -> tuple[bool, bool, int, float, str]:
+def _standing(condition: Condition) -> tuple[bool, bool, int, float]:
     eps = condition.eps or 0.0
     common = _COMMON.get(condition.norm or "", ())
     places = [-n for n, radius in enumerate(common) if math.isclose(radius, eps)]
     whole = condition.spec.startswith("autoattack(")
     rank = max(places, default=-len(common) - 1)
-    return whole, condition.norm == "linf", rank, eps, condition.spec
+    return whole, condition.norm == "linf", rank, -eps
 
 
 def accuracy_by_eps(subject: Subject, family: Family) -> dict[float, Estimate]:

@@ -80,11 +80,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, a smaller second line, and what it sorts by (None: always last)."""
+    """What a cell shows, a smaller second line, and what it sorts by (None: always last).
+
+    `about` is shown when the cell is pointed at.
+    """
 
     text: str
     detail: str = ""
     order: float | str | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,11 +162,15 @@ Block = Figures | Table | Definitions | Heading | Gallery
 
 @dataclass(frozen=True)
 class Content:
-    """A section: the answer in one sentence, what shows it, and how it was computed."""
+    """A section: the answer in one sentence, what shows it, and how it was computed.
+
+    One that only says what was not `measured` stands at the end of the page.
+    """
 
     lead: str
     blocks: Sequence[Block] = ()
     note: str = ""
+    measured: bool = True
 
 
 def label(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from holdfast.core.errors import BadValueError
-from holdfast.core.specs import parse_spec
+from holdfast.core.specs import parse_spec, split_sum
 from holdfast.report import numbers
 from holdfast.report.attack_text import AttackText, norm_name, read_attack
 
@@ -109,6 +109,35 @@ def read_condition(row: Mapping[str, object]) -> Condition:
         norm=str(norm) if norm is not None else None,
         attack=read_attack(spec) if family == "attack" and norm is not None else None,
     )
+
+
+def condition_title(spec: str) -> str:
+    """Title of the text of a condition, also of an attack at several eps: `PGD-5 Linf 2/255 to ..`.
+
+    The whole text where it cannot be read.
+    """
+    try:
+        parts = [parse_spec(part) for part in split_sum(spec.partition(" from ")[0])]
+    except BadValueError:
+        return spec
+    arguments = dict(parts[0].arguments)
+    eps, norm = arguments.get("eps"), arguments.get("norm")
+    radii = eps if isinstance(eps, tuple | list) else (eps,)
+    family = "corruption" if norm is None else "attack"
+    first, *_, last = [
+        read_condition(
+            {
+                "condition": spec,
+                "family": family,
+                "eps": None if radius is None or isinstance(radius, str) else float(radius),
+                "norm": norm,
+            }
+        )
+        for radius in (*radii, radii[-1])
+    ]
+    if last.eps == first.eps:
+        return first.title
+    return f"{first.title} to {numbers.radius(last.eps or 0.0, last.norm or '')}"
 
 
 def words(name: str) -> str:

@@ -283,10 +283,7 @@ def waterfall(title: str, shown: Sequence[Stage], color: str) -> Figure:
         "x": [stage.taken.value for stage in shown],
         "base": [stage.left for stage in shown],
         "marker": {"color": [color if stage.last else _TAKEN for stage in shown]},
-        "text": [
-            numbers.percent(stage.taken.value if stage.last else -stage.taken.value)
-            for stage in shown
-        ],
+        "text": [numbers.percent(stage.taken.value) for stage in shown],
         "textposition": "outside",
         "cliponaxis": False,
         "customdata": [_stage_hover(stage) for stage in shown],

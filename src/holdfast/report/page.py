@@ -81,6 +81,7 @@ def _render(evidence: Evidence, title: str) -> str:
         for section, content in contents
         if content is not None
     ]
+    sections.sort(key=lambda built: not built.content.measured)
     environment = _environment()
     return environment.get_template("page.html").render(
         title=title,

@@ -388,3 +388,29 @@ def test_restarts_begin_elsewhere():
     verdicts([PGD(eps=1e-6, steps=1, restarts=2)], model=Watching(), stream=stream, slots=1)
 
     assert not torch.equal(seen[1], seen[3])
+
+
+def test_a_model_that_writes_into_its_input_is_attacked_as_any_other():
+    class Writes(nn.Module):
+        def forward(self, images):
+            return MODEL(images.mul_(2).sub_(1).add_(1).div_(2))
+
+    attacks = [PGD(**WEAK, steps=4), Square(**WEAK, queries=20)]
+    plain = {id_: row[0] for id_, row in verdicts(attacks)[0].items()}
+
+    assert plain == {id_: row[0] for id_, row in verdicts(attacks, model=Writes())[0].items()}
+    assert torch.equal(pictures_again(), IMAGES)
+
+
+def test_images_of_several_shapes_are_refused():
+    stream = [
+        Batch(IMAGES[:2], LABELS[:2], IDS[:2]),
+        Batch(IMAGES[2:4, :, :20], LABELS[2:4], IDS[2:4]),
+    ]
+
+    with pytest.raises(BadValueError, match=r"attacks need images of one shape.*--view"):
+        verdicts([FGSM(eps=0.1)], stream=stream)
+
+
+def pictures_again():
+    return torch.from_numpy(pictures(COUNT, 32)).permute(0, 3, 1, 2).float() / 255

@@ -20,9 +20,10 @@ from holdfast.perturb.attacks.base import Attack
 from holdfast.perturb.attacks.evaluator import Evaluator
 from holdfast.perturb.attacks.samples import is_adversarial, limit
 
-# Roughly three a decade of the distance beyond the boundary: float32 needs the first, bfloat16
-# (8 bits) those up to a tenth. Each costs a forward pass of a refused sample, so they are few.
-PUSHES = 1.001, 1.003, 1.01, 1.03, 1.1, 1.3, 2.0
+# float32 needs the first, half precision mostly those up to a third. The large ones serve samples
+# that the searched copy gets wrong almost where they are, so that its smallest image is hardly an
+# image at all. Each costs a forward pass of a refused sample; an eps ends them early.
+PUSHES = 1.001, 1.003, 1.01, 1.03, 1.1, 1.3, 2.0, 4.0, 8.0, 16.0, 32.0
 
 
 @dataclass

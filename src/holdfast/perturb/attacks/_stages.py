@@ -40,7 +40,7 @@ class Candidates:
         return len(self.samples)
 
 
-@dataclass
+@dataclass(eq=False)
 class Stage:
     """One attack at one eps: who waits for it, and who is under it.
 

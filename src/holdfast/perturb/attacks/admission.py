@@ -73,9 +73,21 @@ def check_aim(target: str | int | None, classes: int) -> None:
 
 
 def chunks(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Cut a stream of batches anew, into batches of one size."""
+    """Cut a stream of batches anew, into batches of one size.
+
+    Raises:
+        BadValueError: Images of several shapes, which cannot stand in one call.
+    """
     held: list[Batch] = []
+    shape = None
     for batch in batches:
+        found = list(batch.images.shape[1:])
+        if shape is not None and found != shape:
+            raise BadValueError(
+                f"attacks need images of one shape, got {shape} and {found}: measure with --view "
+                "SIZE (view=SIZE), such as 224, or with a model that has an input size"
+            )
+        shape = found
         held.append(batch)
         count = sum(len(part) for part in held)
         while count >= size:

@@ -24,7 +24,8 @@ from torch import Tensor
 from holdfast.core.errors import BadValueError, MissingError, StoreError
 from holdfast.core.version import VERSION
 from holdfast.perturb.attacks.balls import BALLS, Ball
-from holdfast.perturb.attacks.craft import Crafted, evaluating
+from holdfast.perturb.attacks.craft import Crafted
+from holdfast.perturb.attacks.entrance import Shown, evaluating, place_of
 from holdfast.perturb.attacks.run import AttackRun
 from holdfast.perturb.attacks.samples import limit
 from holdfast.perturb.base import Classifier
@@ -202,7 +203,7 @@ def _filled(deltas: Tensor, ball: Ball, radius: float) -> Tensor:
 
 def _shown(images: Tensor, model: Classifier) -> Tensor:
     """Logits [N, K] of pictures, on the CPU."""
-    device = getattr(model, "device", images.device)
+    device, show = place_of(model, images), Shown(model, images.shape)
     with evaluating(model), torch.no_grad():
-        pieces = [model(piece.to(device)).float().cpu() for piece in torch.split(images, _READ)]
+        pieces = [show(piece.to(device)).cpu() for piece in torch.split(images, _READ)]
     return torch.cat(pieces)

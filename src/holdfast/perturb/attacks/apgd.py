@@ -18,6 +18,7 @@ from holdfast.perturb.attacks._steps import (
     loss_for,
 )
 from holdfast.perturb.attacks.base import (
+    CUSTOMARY,
     Answer,
     Attack,
     Eps,
@@ -51,7 +52,7 @@ class APGD(Attack):
 
     Attributes:
         norm: Of the ball.
-        eps: Radius, in pixels of [0, 1].
+        eps: Radius, in pixels of [0, 1]; Linf 8/255, L2 0.5, L1 12 if not given.
         steps: Gradient evaluations.
         restarts: Random starts a sample, and a class aimed at.
         loss: What is climbed: cross_entropy, dlr or targeted_dlr.
@@ -64,7 +65,7 @@ class APGD(Attack):
     """
 
     norm: Norm = "linf"
-    eps: Eps = 8 / 255
+    eps: Eps = CUSTOMARY
     steps: int = 100
     restarts: int = 1
     loss: str = "cross_entropy"

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.core.errors import BadValueError
 from holdfast.perturb.attacks.apgd import APGD
-from holdfast.perturb.attacks.balls import BALLS
-from holdfast.perturb.attacks.base import Attack, Eps, Norm, OnImages, canonical_eps
+from holdfast.perturb.attacks.base import (
+    CUSTOMARY,
+    Attack,
+    Eps,
+    Norm,
+    OnImages,
+    canonical_eps,
+    canonical_norm,
+)
 from holdfast.perturb.attacks.fab import FAB
 from holdfast.perturb.attacks.square import Square
 
@@ -25,7 +32,8 @@ class AutoAttack(OnImages):
     standard: APGD on cross-entropy, targeted APGD on DLR (9 classes), targeted FAB (9 classes),
     Square (5,000 queries). plus: more restarts, untargeted APGD on DLR and FAB besides. rand: for
     randomized models, APGD on both losses with gradients averaged over 20 draws. The settings
-    for L1 (5 restarts, 5 targets, larger eps first) are those of its authors.
+    for L1 (5 restarts, 5 targets, larger eps first) are those of its authors. An eps that is not
+    given is Linf 8/255, L2 0.5 or L1 12.
 
     Differs from the authors' program: any number of classes from 2 (the margin where DLR is not
     defined, at most K - 1 targets), draws keyed by sample, a sample leaves when it falls.
@@ -36,12 +44,11 @@ class AutoAttack(OnImages):
     name: ClassVar[str] = "autoattack"
 
     norm: Norm = "linf"
-    eps: Eps = 8 / 255
+    eps: Eps = CUSTOMARY
     version: Literal["standard", "plus", "rand"] = "standard"
 
     def __post_init__(self) -> None:
-        if self.norm not in BALLS:
-            raise unknown_name("norm", str(self.norm), BALLS)
+        object.__setattr__(self, "norm", canonical_norm(self.norm))
         if self.version not in VERSIONS:
             raise BadValueError(
                 f"version must be one of {', '.join(VERSIONS)}, got {self.version!r}"

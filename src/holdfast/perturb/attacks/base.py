@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, TypeVar
@@ -110,6 +110,11 @@ Target = str | int  # a class, or a rule that chooses one from the clean logits
 TARGET_RULES = ("second", "least_likely", "random")
 _SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 _LARGEST_EPS = {"linf": 1.0, "l2": math.inf, "l1": math.inf}
+_LEVELS = 255  # the largest of an 8-bit pixel
+# Radii at which models are customarily compared: RobustBench (Croce et al. 2021,
+# arXiv:2010.09670) for Linf and L2 on CIFAR-10, Croce and Hein 2021, arXiv:2103.01208, for L1.
+CUSTOMARY_EPS: Mapping[str, Eps] = {"linf": Fraction(8, 255), "l2": 0.5, "l1": 12.0}
+CUSTOMARY: Any = None  # as the default of a field `eps`: what is customary in the norm
 
 
 class OnImages:
@@ -163,15 +168,17 @@ class Attack(OnImages, ABC):
         return BALLS[self.norm]
 
     def check(self) -> None:
-        """Refuse a wrong norm, eps or target, and bring eps to its canonical form.
+        """Refuse a wrong norm, eps or target, and bring norm and eps to their canonical form.
+
+        An eps that is not given is the norm's customary one, except where the smallest norm is
+        sought.
 
         Raises:
             BadTypeError: eps is no number.
             BadValueError: A value out of range.
             UnknownNameError: A norm or a rule for targets that nobody knows.
         """
-        if self.norm not in BALLS:
-            raise unknown_name("norm", str(self.norm), BALLS)
+        object.__setattr__(self, "norm", canonical_norm(self.norm))
         if self.eps is not None or not self.minimum_norm:
             object.__setattr__(self, "eps", canonical_eps(self.eps, self.norm))
         check_target(self.target)
@@ -227,28 +234,45 @@ class Attack(OnImages, ABC):
         """Lanes whose budget is spent, bool [L]; asked after each `tell`."""
 
 
+def canonical_norm(norm: Any) -> str:
+    """Read the name of a norm in any case: Linf is linf.
+
+    Raises:
+        UnknownNameError: A norm that nobody knows.
+    """
+    found = str(norm).lower()
+    if found not in BALLS:
+        raise unknown_name("norm", str(norm), BALLS)
+    return found
+
+
 def canonical_eps(eps: Any, norm: str) -> Eps:
-    """Check a radius; a float that is a whole number of 255ths becomes that fraction.
+    """Check a radius, and give its one form: k/255 where it is that, else a float.
+
+    None stands for the customary radius of the norm.
 
     Raises:
         BadTypeError: No number.
         BadValueError: Not positive, not finite, or given on the scale 0..255.
     """
+    if eps is None:
+        return CUSTOMARY_EPS[norm]
     if isinstance(eps, bool) or not isinstance(eps, int | float | Fraction):
-        raise BadTypeError(f"eps must be a number such as 8/255, got {eps!r}")
+        quoted = "; write it without quotes" if isinstance(eps, str) else ""
+        raise BadTypeError(f"eps must be a number such as 8/255, got {eps!r}{quoted}")
     if not 0 < eps < math.inf:
         raise BadValueError(f"eps must be above 0 and finite, as in eps=8/255, got {eps}")
     if eps > _LARGEST_EPS[norm]:
+        meant = f"; did you mean {float(eps):g}/255?" if eps <= _LEVELS else ", as in eps=8/255"
         raise BadValueError(
-            f"eps={eps} is larger than the whole range of a pixel: eps is in pixels of [0, 1]; "
-            f"did you mean {float(eps):g}/255?"
+            f"eps={eps} is larger than the whole range of a pixel: eps is in pixels of [0, 1]"
+            f"{meant}"
         )
-    # One text for one radius: 8/255, but 0.2 and 12.0, however it was written.
-    level = round(float(eps) * 255)
-    if level and level / 255 == float(eps):
-        part = Fraction(level, 255)
-        return part if part.denominator >= _SMALLEST_PART else float(eps)
-    return eps if isinstance(eps, Fraction) else float(eps)
+    # One text for one radius: 8/255, but 0.2, 0.5 and 12.0, however it was written.
+    level = round(float(eps) * _LEVELS)
+    part = Fraction(level, _LEVELS)
+    exact = level > 0 and level / _LEVELS == float(eps)
+    return part if exact and part.denominator >= _SMALLEST_PART else float(eps)
 
 
 def check_target(target: Any) -> None:

@@ -7,19 +7,29 @@ wants the images themselves, in the order in which the clean ones came.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.core.errors import BadTypeError, BadValueError
-from holdfast.perturb.attacks.admission import admit_images
 from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.base import Attack
+from holdfast.perturb.attacks.entrance import (
+    Shown,
+    as_images,
+    as_whole,
+    check_model,
+    evaluating,
+    place_of,
+)
 from holdfast.perturb.attacks.run import AttackRun, Part
 from holdfast.perturb.attacks.samples import CLEAN
 from holdfast.perturb.base import Batch, Classifier, Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _READ = 256  # images handed to the engine at a time, which cuts them to its slots
 
@@ -67,12 +77,12 @@ class Crafted:
 def craft(  # noqa: PLR0913 - the public face; each is a keyword a person may want
     run: AttackRun | Part | str,
     model: Classifier,
-    images: Tensor,
-    labels: Tensor,
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
     *,
     seed: int = 0,
     targeted: bool = False,
-    ids: Tensor | None = None,
+    ids: Tensor | np.ndarray | None = None,
 ) -> Crafted:
     """Attack images, and give back the adversarial ones.
 
@@ -82,8 +92,11 @@ def craft(  # noqa: PLR0913 - the public face; each is a keyword a person may wa
     Args:
         run: Attack, or its text, such as "autoattack(norm=l2, eps=1/2)" or
             "apgd(eps=8/255) + square(norm=linf, eps=8/255)".
-        model: Callable on float images [B, C, H, W] in [0, 1] that gives logits [B, K].
-        images: float [N, C, H, W] in [0, 1].
+        model: Callable on float images [B, C, H, W] in [0, 1] that gives logits [B, K], such as a
+            module or what `holdfast.load_model` gives. A module is shown images of the type of
+            its parameters.
+        images: float [N, C, H, W] in [0, 1], uint8 [N, C, H, W], or an array of pictures, uint8
+            [N, H, W, C].
         labels: True classes, int64 [N]; the wanted ones where `targeted`.
         seed: Keys all draws.
         targeted: Whether the model shall give `labels`. What it says of the clean images then
@@ -92,9 +105,10 @@ def craft(  # noqa: PLR0913 - the public face; each is a keyword a person may wa
         ids: What keys each sample's draws, int64 [N], no two alike; 0..N-1 if not given.
 
     Raises:
-        BadTypeError: No attack, no float images, or labels that are no whole numbers.
-        BadValueError: Images outside [0, 1], labels out of range, an attack at several eps
-            (`craft_levels` takes those), or one that cannot aim.
+        BadTypeError: No attack, no model, no images, or labels that are no whole numbers.
+        BadValueError: No image at all, images outside [0, 1] or such as the model does not take,
+            labels out of range, an attack at several eps (`craft_levels` takes those), or one
+            that cannot aim.
         UnknownNameError: A text that names no attack.
     """
     crafting = Crafting(run, images, labels, targeted=targeted, ids=ids)
@@ -109,12 +123,12 @@ def craft(  # noqa: PLR0913 - the public face; each is a keyword a person may wa
 def craft_levels(  # noqa: PLR0913 - as `craft`
     run: AttackRun | Part | str,
     model: Classifier,
-    images: Tensor,
-    labels: Tensor,
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
     *,
     seed: int = 0,
     targeted: bool = False,
-    ids: Tensor | None = None,
+    ids: Tensor | np.ndarray | None = None,
 ) -> tuple[Crafted, ...]:
     """Attack images at several eps at once, such as "pgd(eps=[2/255, 4/255])".
 
@@ -209,24 +223,25 @@ class Crafting:
     def __init__(
         self,
         run: AttackRun | Part | str,
-        images: Tensor,
-        labels: Tensor,
+        images: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray,
         *,
         targeted: bool = False,
-        ids: Tensor | None = None,
+        ids: Tensor | np.ndarray | None = None,
     ) -> None:
         given = as_run(run)
         self.specs = tuple(condition.spec for condition in given.conditions)
         self.run = _aimed(given) if targeted else given
-        if not isinstance(images, Tensor):
-            raise BadTypeError(f"expected images as a tensor, got {type(images).__name__}")
+        if given.slots is not None and given.slots < 1:
+            raise BadValueError(f"batch size must be a whole number from 1, got {given.slots}")
         with torch.inference_mode(False):  # what was made in it cannot take part in autograd
-            self._images = admit_images(images)
-            self._labels = _whole(labels, "labels", len(images))
-            numbers = torch.arange(len(images)) if ids is None else _whole(ids, "ids", len(images))
+            self._images = as_images(images)
+            self._labels = as_whole(labels, "labels", len(self._images))
+            count = len(self._images)
+            numbers = torch.arange(count) if ids is None else as_whole(ids, "ids", count)
             members = len(self.run.members)
             self.levels = [Columns.fresh(self._images, members) for _ in self.specs]
-            self.done = torch.zeros(len(images), dtype=torch.bool)
+            self.done = torch.zeros(count, dtype=torch.bool)
         self._ids, self._order = numbers.cpu().sort()
         if bool((self._ids.diff() == 0).any()):
             raise BadValueError("ids key each sample's draws, so that no two may be alike")
@@ -250,10 +265,12 @@ class Crafting:
             device: Where the model takes its images; None: where a module's parameters are, or
                 the images themselves.
         """
+        check_model(model)
         with evaluating(model) as flags:
             self.flags |= flags
-            device = device or _device_of(model, self._images)
-            outcomes = self.run.run(self._batches(device), _Shown(model), seed)
+            device = device or place_of(model, self._images)
+            shown = Shown(model, self._images.shape)
+            outcomes = self.run.run(self._batches(device), shown, seed)
             while True:
                 with torch.inference_mode(False):
                     outcome = next(outcomes, None)
@@ -314,48 +331,6 @@ def as_run(run: AttackRun | Part | str) -> AttackRun:
     return attack(run)
 
 
-@contextmanager
-def evaluating(model: object) -> Iterator[frozenset[str]]:
-    """Keep a module in evaluation mode while the block runs; give flags, of its mode before."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
-    if isinstance(model, nn.Module) and any(modes):
-        model.eval()
-    try:
-        yield frozenset({"train_mode"} if any(modes) else ())
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-
-
-class _Shown:
-    """A model as the engine sees it: its answers are looked at.
-
-    Attributes:
-        search: What is attacked in its place. A module's attribute of that name is its own
-            business, such as that of a network found by a search.
-    """
-
-    def __init__(self, model: Classifier) -> None:
-        self._model = model
-        twin = None if isinstance(model, nn.Module) else getattr(model, "search", None)
-        self.search: Classifier = twin or self
-
-    def __call__(self, images: Tensor) -> Tensor:
-        logits = self._model(images)
-        if not isinstance(logits, Tensor):
-            raise BadValueError(
-                f"the model returns {type(logits).__name__}; expected one tensor of logits "
-                "[B, K]: return that part alone"
-            )
-        if logits.ndim != 2 or len(logits) != len(images):
-            raise BadValueError(
-                f"the model returns {list(logits.shape)} for {len(images)} images; expected "
-                "logits [B, K], one row an image"
-            )
-        return logits
-
-
 def _aimed(run: AttackRun) -> AttackRun:
     """The run whose attacks reach for the labels that they are given."""
     parts = []
@@ -376,19 +351,3 @@ def _aimed(run: AttackRun) -> AttackRun:
             changed = {**changed, "targets": None}
         parts.append(replace(part, **changed))  # type: ignore[type-var]  # all are dataclasses
     return replace(run, parts=tuple(parts), aimed=True)
-
-
-def _whole(numbers: object, what: str, count: int) -> Tensor:
-    found = torch.as_tensor(numbers).detach()
-    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise BadTypeError(f"{what} must be whole numbers, int64 [N], got {found.dtype}")
-    if found.shape != (count,):
-        raise BadValueError(f"expected {what} [{count}], one an image, got {list(found.shape)}")
-    return found.to(torch.int64)
-
-
-def _device_of(model: object, images: Tensor) -> torch.device:
-    """Where a module's parameters are; else where the images are."""
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    first = next(parameters, None)
-    return images.device if first is None else first.device

@@ -182,6 +182,9 @@ class Engine:
             samples = samples.take(~found)
             if not len(samples):
                 return
+        # What is wrong on the searched copy alone, where it is, cannot be confirmed.
+        if bool((samples.norm.isinf() & (samples.found_by != CLEAN)).any()):
+            self.flags.add("unconfirmed")
         stands = torch.full_like(samples.ids, len(self._stages))
         nan = torch.full_like(samples.norm, torch.nan)
         self._verdicts.append(Verdict(samples, stands, samples.images, samples.logits, nan))
@@ -287,17 +290,17 @@ class Engine:
             rows = rows[sizes <= limit(attack.eps) * _NEAR]
             if not len(rows):
                 return None
-        own = samples.images[rows // width]
-        sizes = attack.ball.size(images[rows].double() - own.double())
+        sizes = attack.ball.size(images[rows].double() - samples.images[rows // width].double())
+        if attack.minimum_norm:  # the judge has seen the own images, and a push leaves them there
+            own = (rows // width)[sizes == 0]
+            samples.found_by[own[samples.norm[own].isinf()]] = self._stages.index(stage)
+            sizes[sizes == 0] = torch.inf
         least = torch.full_like(wrong, torch.inf, dtype=torch.float64)
         least[rows] = sizes
         smallest, lane = least.view(-1, width).min(1)
         lane += torch.arange(len(lane), device=lane.device) * width
         if self._smallest and attack.minimum_norm:
-            better = smallest < samples.norm
-            samples.norm[better] = smallest[better]
-            samples.found[better] = images[lane[better]]
-            samples.found_by[better] = self._stages.index(stage)
+            samples.keep_smallest(smallest, images[lane], self._stages.index(stage))
         if attack.eps is None:
             return None
         fell = smallest <= limit(attack.eps)

@@ -46,6 +46,7 @@ class Evaluator:
         self._classifier = classifier
         self._slots = slots
         self._most: int | None = None  # rows that the memory holds, once it was too small
+        self._writes: bool | None = None  # the model, into its input; None: not seen yet
         self.repeats = repeats
         self.flags: set[str] = set()
         self.forward_rows = 0
@@ -131,7 +132,26 @@ class Evaluator:
 
     def _counted(self, images: Tensor) -> Tensor:
         self.forward_rows += images.shape[0]
-        return self._classifier(images).float()
+        if self._writes:
+            return self._classifier(images.clone()).float()
+        if images.requires_grad:
+            return self._on_leaf(images).float()
+        if self._writes is not None:
+            return self._classifier(images).float()
+        given = images.clone()
+        logits = self._classifier(given).float()
+        # What is not a number is not equal to itself.
+        self._writes = not torch.equal(given.nan_to_num(), images.nan_to_num())
+        return logits
+
+    def _on_leaf(self, leaf: Tensor) -> Tensor:
+        try:
+            return self._classifier(leaf)
+        except RuntimeError as error:
+            if "in-place operation" not in str(error):
+                raise
+        self._writes = True
+        return self._classifier(leaf.clone())
 
     def _padded(self, images: Tensor) -> Tensor:
         count = images.shape[0]

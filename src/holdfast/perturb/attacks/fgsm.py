@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.perturb.attacks._steps import check_loss, loss_for
 from holdfast.perturb.attacks.base import (
+    CUSTOMARY,
     Answer,
     Attack,
     Eps,
@@ -51,13 +52,13 @@ class FGSM(Attack):
 
     Attributes:
         norm: Of the ball.
-        eps: Radius, in pixels of [0, 1].
+        eps: Radius, in pixels of [0, 1]; Linf 8/255, L2 0.5, L1 12 if not given.
         loss: What is climbed: cross_entropy, margin or dlr.
         target: Class, or rule for one, to reach; None: any wrong class.
     """
 
     norm: Norm = "linf"
-    eps: Eps = 8 / 255
+    eps: Eps = CUSTOMARY
     loss: str = "cross_entropy"
     target: Target | None = None
 

@@ -19,6 +19,7 @@ from holdfast.perturb.attacks._steps import (
 )
 from holdfast.perturb.attacks.balls import BALLS, per_lane
 from holdfast.perturb.attacks.base import (
+    CUSTOMARY,
     Answer,
     Attack,
     Eps,
@@ -72,7 +73,7 @@ class PGD(Attack):
 
     Attributes:
         norm: Of the ball.
-        eps: Radius, in pixels of [0, 1].
+        eps: Radius, in pixels of [0, 1]; Linf 8/255, L2 0.5, L1 12 if not given.
         steps: Gradient evaluations.
         step_size: Length of a step in the norm; None: 2.5 eps / steps.
         random_start: Start at a uniform point of the ball instead of the image.
@@ -83,7 +84,7 @@ class PGD(Attack):
     """
 
     norm: Norm = "linf"
-    eps: Eps = 8 / 255
+    eps: Eps = CUSTOMARY
     steps: int = 40
     step_size: Eps | None = None
     random_start: bool = True

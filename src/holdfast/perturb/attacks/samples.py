@@ -39,7 +39,8 @@ class Samples(Lanes):
         norm: Size of the smallest adversarial perturbation seen, float64 [B]; infinity: none.
             In a transfer that of the lane's image that the judge shall see.
         found: That adversarial image, [B, C, H, W]; [B, 0] where none is kept.
-        found_by: Stage that found it, int64 [B].
+        found_by: Stage that found it, int64 [B]; with an infinite norm, one whose images the judge
+            cannot confirm.
         fresh: Lanes that have had no answer yet, bool [B].
     """
 
@@ -56,11 +57,25 @@ class Samples(Lanes):
     found_by: Tensor
     fresh: Tensor
 
+    def keep_smallest(self, sizes: Tensor, images: Tensor, stage: int) -> None:
+        """Keep images [B, C, H, W] that are adversarial and smaller than what was found.
+
+        Args:
+            sizes: Of their perturbations, float64 [B]; infinite where they are not adversarial.
+            images: One a sample.
+            stage: Stage that asked for them.
+        """
+        better = sizes < self.norm
+        self.norm[better] = sizes[better]
+        self.found[better] = images[better]
+        self.found_by[better] = stage
+
     def keep_adversarial(self, attack: Attack, images: Tensor, wrong: Tensor) -> None:
         """Keep what shall be transferred: the smallest image within eps, or the latest one.
 
         The smallest for minimum-norm attacks. For the others, which raise a loss, the latest:
-        it tends to have the highest one, and so to be the likeliest to fool another model.
+        it tends to have the highest one, and so to be the likeliest to fool another model. The
+        own image, which the judge has seen, is never the smallest.
 
         Args:
             attack: What asked for the images.
@@ -72,7 +87,7 @@ class Samples(Lanes):
         most = torch.full_like(sizes, torch.inf if attack.eps is None else limit(attack.eps))
         keep = sizes <= most
         if attack.minimum_norm:
-            keep &= sizes < self.norm[rows]
+            keep &= (sizes < self.norm[rows]) & (sizes > 0)
         rows = rows[keep]
         self.norm[rows], self.found[rows] = sizes[keep], images[rows]
 

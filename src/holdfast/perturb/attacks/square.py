@@ -15,7 +15,17 @@ from holdfast.perturb.attacks import losses
 from holdfast.perturb.attacks._squares import Moves, Squares, SquareState
 from holdfast.perturb.attacks._steps import check_loss, check_part, check_whole
 from holdfast.perturb.attacks._windows import L1Windows, L2Windows
-from holdfast.perturb.attacks.base import Answer, Attack, Eps, Norm, Query, Target, Task, attack
+from holdfast.perturb.attacks.base import (
+    CUSTOMARY,
+    Answer,
+    Attack,
+    Eps,
+    Norm,
+    Query,
+    Target,
+    Task,
+    attack,
+)
 
 _LOSSES = {"margin": losses.margin, "cross_entropy": losses.cross_entropy}
 _MOVES: dict[str, Callable[[float, float], Moves]] = {
@@ -46,7 +56,7 @@ class Square(Attack):
 
     Attributes:
         norm: linf, l2 or l1.
-        eps: Radius.
+        eps: Radius; Linf 8/255, L2 0.5, L1 12 if not given.
         queries: Forward evaluations of a lane.
         p_init: Share of the image that the first squares cover.
         restarts: Lanes of a sample.
@@ -57,7 +67,7 @@ class Square(Attack):
     gradients: ClassVar[bool] = False
 
     norm: Norm = "linf"
-    eps: Eps = 8 / 255
+    eps: Eps = CUSTOMARY
     queries: int = 5000
     p_init: float = 0.8
     restarts: int = 1

@@ -142,7 +142,7 @@ def _map(name: str, counts: NDArray[np.int64] | None) -> Figure:
 
 def _cell_hover(true: int, given: int, count: int, total: int) -> str:
     share = numbers.percent(count / total) if total else numbers.NO_DATA
-    return f"class {true} given {given}: {share}, {count} of {numbers.counted(total, 'image')}"
+    return f"class {true} given {given}: {share}, {_of_images(count, total)}"
 
 
 def _rows(member: Member, spec: str, evidence: Evidence) -> list[list[Cell]]:
@@ -169,8 +169,11 @@ def _share(counts: NDArray[np.int64], true: int, given: int) -> Cell:
     count, total = int(counts[true, given]), int(counts[true].sum())
     if not total:
         return Cell(numbers.NO_DATA)
-    text = f"{count} of {numbers.counted(total, 'image')}"
-    return Cell(numbers.percent(count / total), text, count / total)
+    return Cell(numbers.percent(count / total), _of_images(count, total), count / total)
+
+
+def _of_images(count: int, total: int) -> str:
+    return f"{numbers.count(count)} of {numbers.count(total)} image{'' if total == 1 else 's'}"
 
 
 def _most_confused(counts: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
@@ -189,13 +192,19 @@ def _lead(drawn: Sequence[Setting], evidence: Evidence) -> str:
             samples = evidence.samples(member.subject, first.spec) if first else None
             if first is None or samples is None or not len(samples):
                 continue
-            counts = confusion(samples, _classes(member, first.spec, evidence))
-            pairs = _most_confused(counts, 1)
-            if pairs:
-                true, given = pairs[0]
-                share = _share(counts, true, given)
+            if not is_attacked(samples):
+                continue
+            counts = confusion(right_when_clean(samples), _classes(member, first.spec, evidence))
+            for true, given in _most_confused(counts, 1):
+                taken, total = int(counts[true, given]), int(counts[true].sum())
                 return (
                     f"Under {first.title}{among(setting, evidence)}, {member.label} most often "
-                    f"takes class {true} for {given}: {share.text} of it ({share.detail})."
+                    f"takes class {true} for {given}: {_of_images(taken, total)} "
+                    "of that class that were right when clean."
                 )
-    return "No image was taken for another class under attack."
+    return "No image that was right when clean was taken for another class under attack."
+
+
+def right_when_clean(samples: pl.DataFrame) -> pl.DataFrame:
+    """Rows of an attack's samples without those that were wrong from the start."""
+    return samples.filter(pl.col("broken_by").cast(pl.String).ne_missing("clean"))

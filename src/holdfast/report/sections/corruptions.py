@@ -30,7 +30,9 @@ def build(evidence: Evidence) -> Content:
     """One map over models, and one over severities for each of a few models."""
     drawn = [s for s in evidence.settings if s.measured(_corruptions)]
     if not drawn:
-        return Content("Not measured. The condition set corruptions fills this section.")
+        return Content(
+            "Not measured. The condition set corruptions fills this section.", measured=False
+        )
     found = [
         e
         for s in drawn

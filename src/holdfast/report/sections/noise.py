@@ -36,7 +36,9 @@ def build(evidence: Evidence) -> Content:
     """A curve a model."""
     drawn = [setting for setting in evidence.settings if setting.measured(lambda s: s.noise())]
     if not drawn:
-        return Content("Not measured. The condition set noise-sweep fills this section.")
+        return Content(
+            "Not measured. The condition set noise-sweep fills this section.", measured=False
+        )
     estimates = [e for s in drawn for m in s.members for e in m.subject.noise().values()]
     note = " ".join(
         part

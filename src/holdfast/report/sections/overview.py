@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.report import numbers
@@ -38,7 +39,6 @@ _OTHERS = (
 )
 _MCE = Column("mce", "mCE", "error under corruption over that of the baseline", numeric=True)
 _ACCURATE = Claim("is most accurate", "has an accuracy of")
-_ROBUST = Column("robust", "Robust accuracy", "under the attack named below it", numeric=True)
 _FAILED = Column("failed", "Failed runs", "runs that gave no number", numeric=True)
 
 
@@ -60,14 +60,27 @@ def build(evidence: Evidence) -> Content:
         ]
         for (label, row), cells in zip(known, robust, strict=True)
     ]
-    shown = [*_ACCURACIES, *([_ROBUST] if any(robust) else []), *_OTHERS]
+    shown = [*_ACCURACIES, *([_robust_column(evidence)] if any(robust) else []), *_OTHERS]
     table = Table(
         name="summary-table",
         about="Models with accuracy, robustness and calibration",
         columns=(*_PLACE, *shown, *(column for column, _ in extra)),
         rows=rows,
     )
+    if any(robust):
+        table = _without_gaps(table)
     return Content(lead=_lead(evidence), blocks=(table,), note=_note(evidence))
+
+
+def _without_gaps(table: Table) -> Table:
+    """Leave out columns of numbers that no model has: a page of attacks has several."""
+    kept = [
+        place
+        for place, column in enumerate(table.columns)
+        if not column.numeric or any(row[place].order is not None for row in table.rows)
+    ]
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return replace(table, columns=[table.columns[place] for place in kept], rows=rows)
 
 
 def _rows(evidence: Evidence) -> list[tuple[str, Mapping[str, Any]]]:
@@ -131,21 +144,37 @@ def _area(row: Mapping[str, Any]) -> Cell:
     return number_cell(value, numbers.percent(value), detail)
 
 
+def _robust_column(evidence: Evidence) -> Column:
+    """Column of robust accuracy; its head names the attack where it is the same for all."""
+    titles = {first.title for s in evidence.settings if (first := headline(s)) is not None}
+    if len(titles) == 1:
+        (title,) = titles
+        return Column(
+            "robust", f"Robust accuracy, {title}", "share right and standing", numeric=True
+        )
+    return Column("robust", "Robust accuracy", "under the attack named below it", numeric=True)
+
+
 def _robust(evidence: Evidence) -> list[list[Cell]]:
     """A cell a model, of the attack that its setting asks for first; none without attacks."""
     asked = [(headline(setting), setting.members) for setting in evidence.settings]
     first = {id(m.subject): condition for condition, members in asked for m in members}
+    several = len({condition.title for condition in first.values() if condition}) > 1
     if not any(first.values()):
         return [[] for _ in evidence.members]
-    return [[_stood(member.subject, first.get(id(member.subject)))] for member in evidence.members]
+    return [
+        [_stood(member.subject, first.get(id(member.subject)), named=several)]
+        for member in evidence.members
+    ]
 
 
-def _stood(subject: Subject, condition: Condition | None) -> Cell:
+def _stood(subject: Subject, condition: Condition | None, *, named: bool) -> Cell:
     found = None if condition is None else subject.estimate(condition.spec, "accuracy")
     if condition is None or found is None:
         return percent_cell(None, None, None)
     cell = percent_cell(found.value, found.low, found.high)
-    return Cell(cell.text, f"{cell.detail}\n{condition.title}".strip(), cell.order)
+    below = f"\n{condition.title}" if named else ""
+    return Cell(cell.text, f"{cell.detail}{below}".strip(), cell.order)
 
 
 def _mce(row: Mapping[str, Any]) -> Cell:

@@ -1,9 +1,10 @@
-"""Accuracy under attack: a row a model, a column an attack."""
+"""Accuracy under attack: a row an attack and a column a model, or turned for many models."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,12 @@ from holdfast.report.sections._base import (
 )
 
 MOST_COLUMNS = 24  # attacks
+MOST_BESIDE = 6  # models that fit beside each other in a window of usual width
 _ABOUT = (
     "Robust accuracy is the share of all images that are right and stand: no attack of the "
     "column found an image within the radius that is given another class. It is an upper bound; "
-    "a stronger attack may break more. A heading shows the whole condition when it is pointed at."
+    "a stronger attack may break more. An attack's name shows the whole condition when it is "
+    "pointed at."
 )
 _SMALLEST = (
     "Of the smallest perturbation that an attack without a radius found: the median over images "
@@ -118,7 +121,33 @@ def _accuracies(setting: Setting, conditions: Sequence[Condition]) -> Table:
         for member in shown
     ]
     about = "Accuracy of each model under each attack"
-    return Table(f"robust-table-{setting.number}", about, columns, rows)
+    return _turned(Table(f"robust-table-{setting.number}", about, columns, rows))
+
+
+def _turned(table: Table) -> Table:
+    """A row a column and a column a model, where there are few models: names of attacks are long.
+
+    The attacks sort in the order of the columns.
+    """
+    if len(table.rows) > MOST_BESIDE:
+        return table
+    first, *others = table.columns
+    stem = first.key.removesuffix("-model")
+    columns = [
+        Column(f"{stem}-attack", "Attack"),
+        *(
+            Column(f"{stem}-model-{place}", row[0].text, numeric=True)
+            for place, row in enumerate(table.rows)
+        ),
+    ]
+    rows = [
+        [
+            Cell(column.title, "", float(place), column.about),
+            *(row[place + 1] for row in table.rows),
+        ]
+        for place, column in enumerate(others)
+    ]
+    return replace(table, columns=columns, rows=rows)
 
 
 def _titled(conditions: Sequence[Condition]) -> list[tuple[Condition, str]]:
@@ -167,7 +196,7 @@ def _smallest(setting: Setting, conditions: Sequence[Condition], evidence: Evide
         if any(condition.spec in member.subject.conditions for condition in conditions)
     ]
     about = "Median size of the smallest perturbation that an attack found"
-    return Table(f"smallest-table-{setting.number}", about, columns, rows)
+    return _turned(Table(f"smallest-table-{setting.number}", about, columns, rows))
 
 
 def _norm_cell(member: Member, condition: Condition, evidence: Evidence) -> Cell:

@@ -33,7 +33,9 @@ def build(evidence: Evidence) -> Content:
     """Curves over severities, with a menu of corruptions."""
     drawn = [s for s in evidence.settings if s.measured(complete)]
     if not drawn:
-        return Content("Not measured: no model has a corruption at all five severities.")
+        return Content(
+            "Not measured: no model has a corruption at all five severities.", measured=False
+        )
     note = (
         "The mean is over those of the 15 standard corruptions that were measured at all five "
         f"severities. {AVERAGED} {settings_note(evidence)}"

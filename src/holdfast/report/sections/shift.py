@@ -57,7 +57,9 @@ def build(evidence: Evidence) -> Content:
     """Calibration error along noise and severity."""
     blocks = per_setting(evidence, _blocks)
     if not blocks:
-        return Content("Not measured: calibration under noise or corruption needs their runs.")
+        return Content(
+            "Not measured: calibration under noise or corruption needs their runs.", measured=False
+        )
     note = (
         "Calibration error of each condition by itself; corruptions are averaged at each severity. "
         f"Bands are 95 % bootstrap intervals over images. {AVERAGED} {settings_note(evidence)}"
