@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import holdfast
-from helpers import Bright
+from helpers import Bright, Textured
 from holdfast.core.errors import BadValueError
 from holdfast.measuring import Options, Subject, TensorStream, measure_runs, plan
 from holdfast.measuring.loop import _batch_size
@@ -155,3 +155,10 @@ def test_parts_merge_to_what_one_part_gives():
         np.array_equal(value, halves.classwise.to_arrays()[name])
         for name, value in whole.classwise.to_arrays().items()
     )
+
+
+def test_the_precision_of_the_weights_is_in_the_record():
+    model = Textured().bfloat16()
+    row = holdfast.measure(model, (IMAGES[:4], torch.arange(4))).measurements
+
+    assert {"bfloat16"} == set(row["dtype"])

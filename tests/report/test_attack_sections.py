@@ -443,3 +443,10 @@ def test_a_raised_flag_is_explained_in_words(evidence):
 def test_flags_that_doubt_a_number_are_known_and_say_so():
     assert TOO_HIGH <= set(FLAGS)
     assert all(re.search(r"too high|upper bound", FLAGS[flag]) for flag in TOO_HIGH)
+
+
+def test_long_names_may_break_and_radii_may_not(attacks, tmp_path):
+    text = build_page(attacks, tmp_path).read_text(encoding="utf-8")
+
+    assert "AutoAttack Linf 8/255" in text and "timm:<wbr>resnet" in text
+    assert "8/<wbr>255" not in text

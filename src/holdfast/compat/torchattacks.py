@@ -147,10 +147,9 @@ class _Adapter(ABC):
     def _admitted(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
         """Images and labels as tensors on the model's device."""
         check_model(self.model)
-        if self._scale is None:
-            images = as_images(images)
-        else:
-            images = as_tensor(images, "images").detach()  # craft checks them as pixels
+        # Normalized ones are checked once they are pixels again.
+        plain = self._scale is None
+        images = as_images(images) if plain else as_tensor(images, "images").detach()
         place = place_of(self.model, images)
         return images.to(place), as_whole(labels, "labels", len(images)).to(place)
 

@@ -332,7 +332,7 @@ def _row(subject: Subject, run: Run, options: Options, **measured: Any) -> Measu
         "family": run.perturbation.kind,
         "metric": "accuracy",
         "device": str(subject.classifier.device),
-        "dtype": "float32",
+        "dtype": str(subject.classifier.dtype or torch.float32).removeprefix("torch."),
         "seed": run.spec.seed,
         "holdfast_version": VERSION,
         "torch_version": torch.__version__,

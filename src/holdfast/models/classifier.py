@@ -242,7 +242,7 @@ class Classifier:
             images = (images * self._luma.to(images.dtype)).sum(1, keepdim=True)
         if self.card.preprocessing.mean:
             images = (images - self._mean.to(images.dtype)) / self._std.to(images.dtype)
-        return images.to(self._dtype) if self._dtype is not None else images
+        return images.to(self.dtype) if self.dtype is not None else images
 
     def _fitted(self, images: Tensor) -> Tensor:
         size = self.input_size
@@ -252,8 +252,8 @@ class Classifier:
         return self.resize(images, crop=not same_aspect)
 
     @property
-    def _dtype(self) -> torch.dtype | None:
-        """What the weights are in, so that a network in half precision can be measured."""
+    def dtype(self) -> torch.dtype | None:
+        """What the weights are in, and images are cast to; None for a network without any."""
         kinds = (p.dtype for p in self._own_parameters() if p.is_floating_point())
         return next(kinds, None)
 

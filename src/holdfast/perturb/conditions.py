@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from holdfast.core.errors import BadTypeError, BadValueError, HoldfastError, unknown_name
-from holdfast.core.specs import Spec, build, parse_spec, split_specs, split_sum
+from holdfast.core.specs import Spec, build, format_spec, parse_spec, split_specs, split_sum
 from holdfast.perturb.attacks import ATTACKS
 from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.run import AttackRun
@@ -164,7 +164,7 @@ def _attacked(text: str) -> list[Perturbation]:
     if len(radii) > 1:
         raise BadValueError(f"attacks that are joined must have the same eps, got {text}")
     levels, before = radii.pop()
-    _check_order(levels)
+    _check_order(levels, hint=not before)
     measured = tuple(range(before, len(levels)))
     return [AttackRun(tuple(parts), levels if len(levels) > 1 else (), measured if before else ())]
 
@@ -175,13 +175,13 @@ def _in_lower_case(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "norm": norm.lower()} if isinstance(norm, str) else arguments
 
 
-def _check_order(levels: tuple[Any, ...]) -> None:
+def _check_order(levels: tuple[Any, ...], *, hint: bool) -> None:
     if not all(isinstance(level, int | float | Fraction) for level in levels):
         return  # whoever builds the attack tells
     ordered = tuple(sorted(set(levels)))
     if levels != ordered:
-        texts = [format_spec("", {"": part})[2:-1] for part in (levels, ordered)]
-        raise BadValueError(f"several eps must ascend, got {texts[0]}; did you mean {texts[1]}?")
+        meant = f"; did you mean [{', '.join(map(str, ordered))}]?" if hint else ""
+        raise BadValueError(f"several eps must ascend, got {', '.join(map(str, levels))}{meant}")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

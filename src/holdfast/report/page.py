@@ -118,9 +118,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """Escape `text` and let long names break after their punctuation."""
+    """Escape `text` and let long names, but not numbers, break after their punctuation."""
     escaped = str(escape(text))
-    return Markup(re.sub(r"(?<=[_:/.])(?=\w)", "<wbr>", escaped))  # noqa: S704 - escaped above
+    return Markup(re.sub(r"(?<=[_:/.])(?!(?<=\d[/.])\d)(?=\w)", "<wbr>", escaped))  # noqa: S704 - escaped above
 
 
 def _asset(name: str) -> Markup:

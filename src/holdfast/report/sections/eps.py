@@ -135,7 +135,7 @@ def _each(halves: Mapping[str, Ends | None], family: Family) -> str:
 
 def _counted(halves: Mapping[str, Ends | None]) -> str:
     lost = sum(ends is not None for ends in halves.values())
-    models = numbers.counted(len(halves), "model")
+    models = f"{numbers.count(len(halves))} models"  # digits, as those that lost are
     verb = "loses half of its" if lost == 1 else "lose half of their"
     return f"{numbers.count(lost) if lost else 'none'} of {models} {verb} clean accuracy or more"
 

@@ -212,6 +212,8 @@ def _corruption_lead(setting: Setting, evidence: Evidence) -> str:
 
 
 def _note(evidence: Evidence) -> str:
+    if not any(s.standard() or s.noise() for s in evidence.subjects):
+        return WILSON
     note = (
         f"{WILSON} Mean corruption accuracy averages what was measured of 15 corruptions at five "
         f"severities ({STANDARD_COUNT} in all). {AVERAGED} The noise slope is a least-squares line "

@@ -39,8 +39,8 @@ from holdfast.report.sections._base import (
 MOST_COLUMNS = 24  # attacks
 MOST_BESIDE = 6  # models that fit beside each other in a window of usual width
 _ABOUT = (
-    "Robust accuracy is the share of all images that are right and stand: no attack of the "
-    "column found an image within the radius that is given another class. It is an upper bound; "
+    "Robust accuracy is the share of all images that are right and stand: the attack found no "
+    "image within the radius that is given another class. It is an upper bound; "
     "a stronger attack may break more. An attack's name shows the whole condition when it is "
     "pointed at."
 )
