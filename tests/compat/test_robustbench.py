@@ -204,7 +204,7 @@ def test_results_can_be_kept_as_robustbench_keeps_them(folder):
     ("options", "words"),
     [
         ({"dataset": "cifar11"}, "did you mean cifar10"),
-        ({"threat_model": "linf"}, "did you mean Linf"),
+        ({"threat_model": "linff"}, "did you mean Linf"),
         ({"threat_model": "corruptions_3d"}, "did you mean corruptions"),
         ({"dataset": "cifar100", "threat_model": "L2"}, "no published eps"),
         ({"threat_model": "corruptions", "eps": 0.1}, "leave eps out"),

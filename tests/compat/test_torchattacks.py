@@ -145,7 +145,7 @@ def test_the_default_mode_can_be_set_again():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: torchattacks.APGD(MODEL, norm="l2")(IMAGES, LABELS), "did you mean L2"),
+        (lambda: torchattacks.APGD(MODEL, norm="l3")(IMAGES, LABELS), "known: L1, L2, Linf"),
         (lambda: torchattacks.APGD(MODEL, loss="margin")(IMAGES, LABELS), "no loss named"),
         (lambda: torchattacks.FAB(MODEL, eta=2.0)(IMAGES, LABELS), "eta is always 1.05"),
         (lambda: torchattacks.Square(MODEL, resc_schedule=True)(IMAGES, LABELS), "not offered"),
@@ -156,3 +156,9 @@ def test_the_default_mode_can_be_set_again():
 def test_what_is_not_offered_is_told(call, words):
     with pytest.raises(HoldfastError, match=words):
         call()
+
+
+def test_arrays_serve_as_tensors_do():
+    attacked = torchattacks.PGD(MODEL, eps=16 / 255)(IMAGES.numpy(), LABELS.numpy())
+
+    assert attacked.equal(torchattacks.PGD(MODEL, eps=16 / 255)(IMAGES, LABELS))

@@ -117,3 +117,14 @@ def test_small_numbers_of_255ths_are_written_as_such(text, canonical):
 
 def test_a_sum_is_split_outside_parentheses():
     assert ["pgd(a=1)", "square"] == split_sum("pgd(a=1) + square")
+
+
+@pytest.mark.parametrize("text", ["pgd(a=1) + ", "+ pgd", "pgd + + square", "+"])
+def test_a_plus_sign_needs_an_attack_on_both_sides(text):
+    with pytest.raises(BadValueError, match="a plus sign joins two attacks"):
+        split_sum(text)
+
+
+def test_an_empty_list_is_told():
+    with pytest.raises(BadValueError, match="a list in it is empty"):
+        parse_spec("pgd(eps=[])")

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.core.errors import BadValueError, MissingError
 from holdfast.core.identity import digest_file
-from holdfast.data import open_dataset
+from holdfast.data import OpenClasses, open_dataset
 
 X = np.random.default_rng(0).integers(0, 256, (30, 5, 4, 3), dtype=np.uint8)
 Y = np.arange(30) % 7
@@ -182,3 +182,14 @@ def test_damage_within_the_images_stops_with_an_error_that_names_the_file(tmp_pa
 
     with pytest.raises(BadValueError, match=r"the array x cannot be read .*; copy or save it anew"):
         list(npz_set(path).read())
+
+
+def test_a_model_may_have_more_classes_than_a_file_without_names(tmp_path):
+    assert isinstance(npz_set(saved(tmp_path)).classes, OpenClasses)
+
+
+def test_named_classes_are_all_there_are(tmp_path):
+    labels = tmp_path / "names.txt"
+    labels.write_text("\n".join("abcdefghi"))
+
+    assert not isinstance(npz_set(saved(tmp_path), labels=labels).classes, OpenClasses)

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import holdfast
 from helpers import Bright, Textured, pictures, write_npz
-from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError
+from holdfast.core.errors import BadTypeError, BadValueError, HoldfastError, UnknownNameError
 from holdfast.metrics import wilson
 from holdfast.perturb.corruptions import CORRUPTIONS
 from holdfast.records import MEASUREMENT_COLUMNS, SAMPLE_COLUMNS
@@ -288,6 +288,50 @@ def test_a_value_that_was_not_measured_is_an_error_and_not_nan():
         results.value("accuracy", "fog")
     with pytest.raises(UnknownNameError, match="no metric of one condition named 'acc'"):
         results.value("acc")
+
+
+RADII = holdfast.measure(
+    Bright(),
+    (UNIT[:8], BRIGHT[:8]),
+    "pgd(eps=[1/255, 100/255], steps=2), fgsm(eps=1/10)",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pgd(eps=100/255, steps=2)",
+        "pgd(steps=2, norm=Linf, eps=100/255)",
+        "pgd(eps=100/255, after=[1/255], steps=2)",
+    ],
+)
+def test_a_value_is_found_by_the_text_that_was_typed(text):
+    (full,) = [name for name in RADII.samples if "after=" in name]
+
+    assert RADII.value("accuracy", full) == RADII.value("accuracy", text)
+    assert RADII.value("accuracy", text) < RADII.value("accuracy", "pgd(eps=1/255, steps=2)")
+
+
+def test_a_radius_that_was_not_measured_is_told_with_short_texts():
+    with pytest.raises(UnknownNameError, match=r"or fgsm\(eps=0.1\)|fgsm\(eps=0.1\) or"):
+        RADII.value("accuracy", "fgsm(eps=3/255)")
+
+
+def test_a_text_of_several_conditions_has_no_one_value():
+    with pytest.raises(BadValueError, match="stands for 2 measured conditions: ask for one"):
+        RADII.value("accuracy", "pgd(eps=[1/255, 100/255], steps=2)")
+
+
+def test_devices_may_be_a_list():
+    whole = (UNIT[:8], BRIGHT[:8])
+
+    assert holdfast.measure(Bright(), whole, device=["cpu", "cpu"]).value() == 1.0
+
+
+@pytest.mark.parametrize("width", ["a", True, 0.7])
+def test_a_wrong_half_width_is_told_as_it_is_typed(width):
+    with pytest.raises(HoldfastError, match="until_halfwidth"):
+        holdfast.measure(Bright(), (UNIT[:8], BRIGHT[:8]), until_halfwidth=width)
 
 
 def test_the_value_of_a_failed_run_says_why():

@@ -74,18 +74,19 @@ def _measured(typed: str, known: list[str]) -> str:
     if typed in known:
         return typed
     wanted = _canonical(typed)
-    if len(wanted) > 1:
-        shown = ", ".join(short_form(text) for text in wanted[:3])
-        raise BadValueError(
-            f"{typed!r} stands for {len(wanted)} conditions: ask for one, such as {shown}"
-        )
-    if wanted and wanted[0] in known:
+    if len(wanted) == 1 and wanted[0] in known:
         return wanted[0]
     # A radius that came after smaller ones, or an attack crafted on another model.
     for leave_out in (_AFTER, _AFTER_AND_SOURCE):
         plain = {leave_out.sub("", text) for text in wanted}
         found = [text for text in known if leave_out.sub("", text) in plain]
-        if len(found) == 1:
+        if len(found) > 1:
+            shown = [short_form(text) for text in found] if len(wanted) > 1 else found
+            raise BadValueError(
+                f"{typed!r} stands for {len(found)} measured conditions: ask for one, such as "
+                f"{' or '.join(sorted(shown)[:3])}"
+            )
+        if len(wanted) == 1 and found:
             return found[0]
     raise unknown_name("measured condition", typed, map(short_form, known))
 

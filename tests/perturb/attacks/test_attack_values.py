@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from fractions import Fraction
 
 import pytest
 from attacks.cases import BRIEF, CASES, each_attack, each_case
@@ -11,7 +12,9 @@ from attacks.cases import BRIEF, CASES, each_attack, each_case
 from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError
 from holdfast.core.specs import build, canonical, parse_spec
 from holdfast.perturb.attacks import ATTACKS
+from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.balls import BALLS
+from holdfast.perturb.attacks.pgd import PGD
 
 
 @each_case
@@ -55,13 +58,45 @@ def test_an_eps_on_the_scale_of_8_bits_gets_a_hint(case):
 
 
 @each_attack
-def test_an_eps_is_needed_unless_the_smallest_norm_is_sought(case):
-    if ATTACKS[case.name].minimum_norm:
-        assert case.attack(eps=None).eps is None
-        return
+def test_an_eps_that_is_not_given_is_customary_unless_the_smallest_norm_is_sought(case):
+    customary = {"linf": Fraction(8, 255), "l2": 0.5, "l1": 12.0}[case.norm]
+    sought = ATTACKS[case.name].minimum_norm
 
-    with pytest.raises(BadTypeError, match="eps must be a number such as 8/255, got None"):
-        case.attack(eps=None)
+    assert (None if sought else customary) == case.attack(eps=None).eps
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5), ("l1", 12.0)])
+def test_autoattack_takes_the_customary_eps_of_its_norm(norm, eps):
+    assert {eps} == {float(part.eps) for part in AutoAttack(norm=norm).attacks}
+
+
+def test_a_norm_is_read_in_any_case():
+    assert PGD(norm="l2", eps=0.5) == PGD(norm="L2", eps=0.5)
+
+
+@pytest.mark.parametrize(
+    ("typed", "eps"),
+    [
+        (Fraction(1, 2), 0.5),
+        (Fraction(1, 10), 0.1),
+        (Fraction(157, 5000), 0.0314),
+        (Fraction(1, 5), 0.2),
+    ],
+)
+def test_a_radius_that_is_no_255th_is_a_float_however_it_is_written(typed, eps):
+    assert repr(eps) == repr(PGD(eps=typed).eps) == repr(PGD(eps=eps).eps)
+
+
+@pytest.mark.parametrize("typed", [Fraction(8, 255), 8 / 255])
+def test_a_radius_of_255ths_is_that_fraction_however_it_is_written(typed):
+    assert repr(Fraction(8, 255)) == repr(PGD(eps=typed).eps)
+
+
+def test_an_eps_above_all_levels_gets_no_hint_at_255ths():
+    with pytest.raises(BadValueError) as caught:
+        PGD(eps=300)
+
+    assert "did you mean" not in str(caught.value)
 
 
 @each_attack

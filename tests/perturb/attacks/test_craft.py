@@ -271,13 +271,6 @@ def test_inputs_that_are_not_contiguous_make_no_difference():
     assert weak().images.equal(craft("pgd(eps=1/255, steps=5)", MODEL, turned, TRUE).images)
 
 
-def test_no_images_give_no_accuracy():
-    crafted = craft("pgd(eps=1/255)", MODEL, IMAGES[:0], TRUE[:0])
-
-    assert (0, SHAPE) == (len(crafted), tuple(crafted.images.shape[1:]))
-    assert crafted.robust_accuracy != crafted.robust_accuracy  # NaN
-
-
 def test_finished_samples_are_not_attacked_again():
     crafting, asked = Crafting("pgd(eps=1/255, steps=5)", IMAGES, TRUE), []
     steps = crafting.steps(MODEL)
@@ -351,8 +344,13 @@ def test_a_text_that_is_no_attack_is_told(spec, words):
         ({"run": "pgd(eps=[1/255, 2/255])"}, "craft_levels"),
         ({"run": "autoattack(eps=8/255)", "targeted": True}, "cannot aim"),
         ({"run": "pgd(eps=8/255, target=1)", "targeted": True}, "has a target already"),
-        ({"images": IMAGES.numpy()}, "images as a tensor, got ndarray"),
-        ({"images": IMAGES.mul(255).to(torch.uint8)}, "divide by 255"),
+        ({"images": IMAGES[:0], "labels": TRUE[:0]}, "at least one image"),
+        ({"images": None}, "images as a tensor or array, got NoneType"),
+        ({"images": IMAGES.mul(255).to(torch.int32)}, "divide by 255"),
+        ({"labels": None}, "labels as a tensor or an array of numbers, got NoneType"),
+        ({"model": None}, "expected a module or another function"),
+        ({"model": "small:cnn"}, "load it first, with holdfast.load_model"),
+        ({"run": AttackRun((PGD(),)).sized(0)}, "batch size must be a whole number from 1"),
         ({"images": IMAGES * 2}, "must lie in"),
         ({"labels": TRUE[:-1]}, r"expected labels \[24\]"),
         ({"labels": TRUE.float()}, "labels must be whole numbers"),
