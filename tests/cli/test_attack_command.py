@@ -67,7 +67,7 @@ def accuracies(here):
         ("pgd(eps=8)", ("eps=8", "did you mean 8/255?")),
         ("autoattack(norm=linf, eps=8)", ("did you mean 8/255?",)),
         ("pgd(eps=-1)", ("eps must be above 0", "got -1")),
-        ("pgd(eps=[4/255, 2/255])", ("must ascend", "got 4/255, 2/255")),
+        ("pgd(eps=[4/255, 2/255])", ("must ascend", "did you mean [2/255, 4/255]?")),
         ("pgd(eps=4/255) + fgsm(eps=8/255)", ("must have the same eps",)),
         ("pgd(norm=l2, eps=0.5) + fgsm(eps=0.5)", ("must have one norm, got l2, linf",)),
         ("ddn(norm=linf)", ("norm",)),

@@ -197,3 +197,13 @@ def test_an_interrupted_command_writes_nothing(craft, here, monkeypatch):
     assert 130 == result.exit_code
     assert "stopped; nothing was written" in result.stderr
     assert not (here / "b.npz").exists()
+
+
+def test_pictures_that_lack_the_last_class_can_be_measured(craft, measure, here):
+    file = here / "a.npz"
+    given = loaded(file)
+    np.savez(file, x=given["x"][given["y"] == 0], y=given["y"][given["y"] == 0])
+    crafted = craft("--round")
+    measured = measure(data="npz:b.npz")
+
+    assert (0, 0) == (crafted.exit_code, measured.exit_code), crafted.output + measured.output

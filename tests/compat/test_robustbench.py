@@ -264,3 +264,15 @@ def test_a_preprocessing_may_give_a_tensor():
 def test_normalization_in_a_preprocessing_is_refused():
     with pytest.raises(HoldfastError, match="belongs into the model"):
         _pixels(PIXELS[0] * 4 - 2)
+
+
+@pytest.mark.parametrize("options", [{"eps": 8}, {"n_examples": 0}, {"n_examples": "all"}])
+def test_wrong_numbers_are_told_before_data_is_looked_for(tmp_path, monkeypatch, options):
+    opened = []
+    monkeypatch.setattr(
+        "holdfast.compat.robustbench.open_dataset", lambda *a, **k: opened.append(a)
+    )
+
+    with pytest.raises(HoldfastError, match=r"eps|n_examples"):
+        benchmark(Textured(), data_dir=tmp_path, **options)
+    assert [] == opened

@@ -290,21 +290,21 @@ class Wide(nn.Module):
 
 
 def test_a_wide_network_becomes_channels_last():
-    net = settled(Wide(lambda x: x.flatten(1)))
+    net = settled(Wide(lambda x: x.flatten(1)).double())
     copied = described_copy(classifier(net))
 
     assert copied.classifier.net.deep.weight.is_contiguous(memory_format=torch.channels_last)
-    assert_same(net, copied.classifier, noise(3, 3, 8, 8), rtol=1e-5, atol=1e-4)
+    assert_same(net, copied.classifier.net, noise(3, 3, 8, 8).double(), rtol=1e-9, atol=1e-9)
 
 
 def test_a_network_that_needs_its_layout_keeps_it_and_is_folded():
-    net = settled(Wide(lambda x: x.view(len(x), -1)))
+    net = settled(Wide(lambda x: x.view(len(x), -1)).double())
     copied = described_copy(classifier(net))
 
     assert copied.classifier.net.deep.weight.is_contiguous()
     assert [] == norms(copied.classifier.net)
     assert "channels-last" in copied.problems[0]
-    assert_same(net, copied.classifier, noise(3, 3, 8, 8), rtol=1e-5, atol=1e-4)
+    assert_same(net, copied.classifier.net, noise(3, 3, 8, 8).double(), rtol=1e-9, atol=1e-9)
 
 
 def test_a_network_of_strided_layers_keeps_its_layout():
