@@ -193,13 +193,41 @@ _SQUARE = [
     *of_attack(
         "_squares",
         "test_square_moves test_square",
-        ("undo of a square lost", "        asked.scatter_(0, pixels, kept)\n", ""),
+        ("squares stop short of the last row", "height + 1 - side", "height - side"),
+    ),
+    *of_attack(
+        "_linf_squares",
+        "test_square_moves test_square",
+        (
+            "undo of a square lost",
+            "            patch.place.write(state.asked, patch.before)\n",
+            "            pass\n",
+        ),
         (
             "position draws shared",
+            "corners(draws[..., :2], side,",
+            "corners(draws[:, :1, :2].expand(-1, count, -1), side,",
+        ),
+        (
+            "position draws shared by lanes that are not in step",
             "corners(draws[:, :2], side,",
             "corners(draws[:1, :2].expand(len(draws), -1), side,",
         ),
-        ("squares stop short of the last row", "height + 1 - side", "height - side"),
+        (
+            "squares ahead of lanes that have left",
+            "if state.images is not self.images:",
+            "if False:",
+        ),
+        (
+            "signs of another query ahead",
+            "Place(ahead.origin[row] + offsets), ahead.steps[row])",
+            "Place(ahead.origin[row] + offsets), ahead.steps[0])",
+        ),
+        (
+            "a proposal of another state kept",
+            "if corner is not state.corner:",
+            "if corner is None:",
+        ),
     ),
     *of_attack(
         "square",

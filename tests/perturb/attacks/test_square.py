@@ -71,6 +71,57 @@ def test_asking_twice_gives_the_same_image(norm):
 
 
 @each_norm
+def test_two_walks_of_one_attack_do_not_meet(norm):
+    images = images_of((3, 8, 8), 6)
+    classifier = Curved((3, 8, 8), 4)
+    shared = Square(norm=norm, eps=EPS[norm])
+
+    def walks(attacks):
+        states = [
+            attack.start(task_for(images[half], classifier, seed=half.start))
+            for attack, half in zip(attacks, (slice(0, 3), slice(3, 6)), strict=True)
+        ]
+        seen = []
+        for _ in range(40):
+            seen += [
+                attack.ask(state).images.clone()
+                for attack, state in zip(attacks, states, strict=True)
+            ]
+            states = [
+                told(attack, state, classifier(state.asked))
+                for attack, state in zip(attacks, states, strict=True)
+            ]
+        return torch.stack(seen)
+
+    apart = walks([Square(norm=norm, eps=EPS[norm]) for _ in range(2)])
+
+    assert torch.equal(apart, walks([shared, shared]))
+
+
+@each_norm
+def test_lanes_that_leave_between_question_and_answer_change_nothing(norm):
+    images = images_of((3, 8, 8), 6)
+    classifier = Curved((3, 8, 8), 4)
+    attack = Square(norm=norm, eps=EPS[norm])
+    _, state = search(attack, classifier, images, None, 35)
+    kept = torch.tensor([0, 2, 5])
+
+    def rest(state, rows):
+        seen = []
+        for _ in range(4):
+            attack.ask(state)
+            if len(rows) < len(state):
+                state = state.take(rows)
+            seen.append(state.asked.clone())
+            state = told(attack, state, classifier(state.asked))
+        return torch.stack(seen)
+
+    whole = rest(state.take(torch.arange(6)), torch.arange(6))
+
+    assert torch.equal(whole[:, kept], rest(state, kept))
+
+
+@each_norm
 def test_the_best_image_is_the_one_of_the_largest_loss_seen(norm):
     classifier = Textured()
     images = torch.from_numpy(pictures(6)).permute(0, 3, 1, 2).float() / 255

@@ -8,6 +8,7 @@ slot nothing is padded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -106,8 +107,7 @@ class Evaluator:
 
         logits, scores, gradients = self._sparing(differentiate, images)
         logits, finite = self._finite(logits)
-        # The sum says in one pass whether all of them are finite.
-        if not bool(gradients.sum().isfinite()):
+        if not math.isfinite(float(gradients.sum())):
             scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
         return Answer(logits, scores, gradients), finite
 
@@ -193,10 +193,12 @@ class Evaluator:
         return tuple(torch.cat(column) for column in zip(*done, strict=True))
 
     def _finite(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        finite = logits.isfinite()
+        # The sum says in one pass whether all of them are, unless it is itself too large.
+        if math.isfinite(float(logits.sum())):
+            return logits, logits.new_ones(logits.shape[0], dtype=torch.bool)
+        finite = logits.isfinite().all(1)
         if bool(finite.all()):
-            return logits, finite[:, 0]
-        finite = finite.all(1)
+            return logits, finite
         self.flags.add("nonfinite_logits")
         return torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite
 

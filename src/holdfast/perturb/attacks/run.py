@@ -21,8 +21,10 @@ from holdfast.perturb.attacks.evaluator import Evaluator
 from holdfast.perturb.attacks.samples import CLEAN, GIVEN, Verdict
 from holdfast.perturb.base import Batch, Classifier, Outcome, Perturbation
 
-_SLOTS, _LARGE_SLOTS = 128, 16  # lanes at a time on a CPU: images up to 64 px, and above
-_DEVICE_SLOTS, _LARGE_DEVICE_SLOTS = 512, 64  # on an accelerator
+# Lanes at a time on a CPU, for images up to 64 px and above; multiples of the 9 classes that
+# AutoAttack aims at side by side leave no slot empty.
+_SLOTS, _LARGE_SLOTS = 144, 18
+_DEVICE_SLOTS, _LARGE_DEVICE_SLOTS = 576, 72  # on an accelerator
 _SMALL_SIDE = 64
 _SQUARE_MARGIN = 0.002  # of the samples: a black box that breaks more is stronger (AutoAttack)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from holdfast.core.errors import BadValueError
 from holdfast.perturb.attacks import losses
-from holdfast.perturb.attacks._squares import Moves, Squares, SquareState
+from holdfast.perturb.attacks._linf_squares import Squares
+from holdfast.perturb.attacks._squares import Moves, SquareState
 from holdfast.perturb.attacks._steps import check_loss, check_part, check_whole
 from holdfast.perturb.attacks._windows import L1Windows, L2Windows
 from holdfast.perturb.attacks.base import (
@@ -86,10 +87,10 @@ class Square(Attack):
             )
         check_loss(self.loss, tuple(_LOSSES))
 
-    @property
+    @cached_property
     def moves(self) -> Moves:
-        """How the norm's search moves."""
-        return _moves(self.norm, float(self.eps), float(self.p_init))
+        """How the norm's search moves; this attack's own, for it remembers its last proposal."""
+        return _MOVES[self.norm](float(self.eps), float(self.p_init))
 
     @property
     def lane_passes(self) -> int:
@@ -123,17 +124,12 @@ class Square(Attack):
         return state.query >= self.queries
 
     def _loss(self, logits: Tensor, state: SquareState) -> Tensor:
-        aimed = state.aims >= 0
-        if aimed.all():
+        away = _LOSSES[self.loss]
+        lowest, highest = state.aims.aminmax()
+        if int(highest) < 0:
+            return away(logits, state.labels, state.aims)
+        if int(lowest) >= 0:
             return losses.targeted_cross_entropy(logits, state.labels, state.aims)
-        away = _LOSSES[self.loss](logits, state.labels, state.aims)
-        if not aimed.any():
-            return away
         aims = state.aims.clamp(min=0)
-        return torch.where(aimed, losses.targeted_cross_entropy(logits, state.labels, aims), away)
-
-
-@lru_cache(maxsize=64)
-def _moves(norm: str, eps: float, p_init: float) -> Moves:
-    """The same object for the same settings: it remembers its last proposal."""
-    return _MOVES[norm](eps, p_init)
+        towards = losses.targeted_cross_entropy(logits, state.labels, aims)
+        return torch.where(state.aims >= 0, towards, away(logits, state.labels, state.aims))
