@@ -220,8 +220,8 @@ _SQUARE = [
         ),
         (
             "signs of another query ahead",
-            "Place(ahead.origin[row] + offsets), ahead.steps[row])",
-            "Place(ahead.origin[row] + offsets), ahead.steps[0])",
+            "Place(ahead.pixels[row]), ahead.moved[row])",
+            "Place(ahead.pixels[row]), ahead.moved[0])",
         ),
         (
             "a proposal of another state kept",

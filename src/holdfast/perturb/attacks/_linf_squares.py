@@ -23,6 +23,7 @@ from holdfast.perturb.attacks._squares import (
 )
 
 _BLOCK = 32  # queries whose draws are made at once: a draw has a fixed cost beside its numbers
+_MOST_AHEAD = 1 << 20  # pixels of squares that are worked out ahead
 _LARGE = 0.12  # share of the images from which whole images are the cheaper way
 
 
@@ -102,26 +103,29 @@ class Ahead:
 
     Attributes:
         images: The very tensor of the state: it is another one once lanes leave or join.
-        queries: int64 [n, L].
-        levels: Level of each query, [n].
+        queries: int64 [n, L]; squares of all of them have one side.
+        side: That side.
         corner: Where the squares begin, as a pixel of their plane, int64 [n, L].
-        origin: The same, counted through [L, C, H, W], int64 [n, L * C, 1].
-        steps: What a square adds to a channel, float32 [n, L * C].
+        steps: What a square adds to a channel, float32 [n, L, C].
+        pixels: Of the squares, counted through [L, C, H, W], int64 [n, L * C, S]; None where
+            whole images are the cheaper way.
+        moved: What is proposed there, float32.
     """
 
     images: Tensor
     queries: Tensor
-    levels: list[int]
+    side: Tensor
     corner: Tensor
-    origin: Tensor
     steps: Tensor
+    pixels: Tensor | None
+    moved: Tensor | None
 
     def row(self, state: SquareState) -> int | None:
         """Which of the queries the state stands at, if any."""
         if state.images is not self.images:
             return None
         row = int(state.query[0]) - int(self.queries[0, 0])
-        if not 0 <= row < len(self.levels):
+        if not 0 <= row < len(self.queries):
             return None
         return row if torch.equal(state.query, self.queries[row]) else None
 
@@ -196,19 +200,17 @@ class Squares(Moves):
         if self._large(state, level):
             self._write_whole(state, steps, side)
             return None
-        return self._write(state, self._listed(state, level), steps.view(-1))
+        place = self._listed(state, level)
+        moved = state.images.take(place.pixels).add_(place.spread(steps.view(-1))).clamp_(0, 1)
+        return self._write(state, place, moved)
 
     def _propose_in_step(self, state: SquareState, ahead: Ahead, row: int) -> Patch | None:
         """Of lanes that are all at one query, whose squares have one side."""
-        count, channels, height, width = state.images.shape
-        squares, level = self._template(state), ahead.levels[row]
         state.corner = ahead.corner[row]
-        offsets = squares.pixels[squares.places[level]]
-        if len(offsets) > _LARGE * height * width:
-            side = squares.side[level].expand(count)
-            self._write_whole(state, ahead.steps[row].view(count, channels), side)
+        if ahead.pixels is None or ahead.moved is None:
+            self._write_whole(state, ahead.steps[row], ahead.side)
             return None
-        return self._write(state, Place(ahead.origin[row] + offsets), ahead.steps[row])
+        return self._write(state, Place(ahead.pixels[row]), ahead.moved[row])
 
     def _squares_ahead(self, state: SquareState) -> tuple[Ahead, int] | None:
         """Squares of the block of queries, and the row of the present one; None: not in step."""
@@ -223,23 +225,38 @@ class Squares(Moves):
         return ahead, 0
 
     def _worked_out(self, state: SquareState) -> Ahead:
-        """Squares of lanes in step, to the end of their block of draws."""
+        """Squares of lanes in step, to the end of their block of draws or of the squares' side."""
         count, channels, height, width = state.images.shape
-        device = state.query.device
-        draws = _drawn(state)[:, int(state.query[0]) % _BLOCK :].transpose(0, 1)
-        later = torch.arange(len(draws), device=device)
-        queries = state.query + later[:, None]
-        level = level_of(queries[:, 0].contiguous())
-        side = self._template(state).side.index_select(0, level)[:, None]
+        device, query = state.query.device, int(state.query[0])
+        squares, planes = self._template(state), count * channels
+        later = torch.arange(_BLOCK - query % _BLOCK, device=device)
+        levels = level_of(query + later)
+        offsets = squares.pixels[squares.places[int(levels[0])]]
+        small = len(offsets) <= _LARGE * height * width
+        most = max(1, _MOST_AHEAD // (planes * len(offsets) + 1)) if small else _BLOCK
+        later = later[levels == levels[0]][:most]
+        draws = _drawn(state)[:, query % _BLOCK :][:, : len(later)].transpose(0, 1)
+        side = squares.side[levels[0]].expand(count)
         corner = corners(draws[..., :2], side, height, width)
-        planes = torch.arange(count * channels, device=device).mul_(height * width)
-        origin = corner.repeat_interleave(channels, 1).add_(planes)
-        steps = self._signed(draws[..., 2:]).flatten(1)
-        return Ahead(state.images, queries, level.tolist(), corner, origin[..., None], steps)
+        steps = self._signed(draws[..., 2:])
+        pixels = moved = None
+        if small:
+            origin = torch.arange(planes, device=device).mul_(height * width)
+            origin = origin + corner.repeat_interleave(channels, 1)
+            pixels = origin[..., None] + offsets
+            moved = state.images.take(pixels).add_(steps.flatten(1)[..., None]).clamp_(0, 1)
+        return Ahead(
+            images=state.images,
+            queries=state.query + later[:, None],
+            side=side,
+            corner=corner,
+            steps=steps,
+            pixels=pixels,
+            moved=moved,
+        )
 
-    def _write(self, state: SquareState, place: Place, steps: Tensor) -> Patch:
-        """Write own pixels plus steps, one a plane [L * C], into `asked`."""
-        moved = state.images.take(place.pixels).add_(place.spread(steps)).clamp_(0, 1)
+    def _write(self, state: SquareState, place: Place, moved: Tensor) -> Patch:
+        """Write what is proposed into `asked`."""
         before = state.best.take(place.pixels)
         place.write(state.asked, moved)
         return Patch(place, before, moved)
