@@ -55,7 +55,16 @@ def test_a_difference_is_in_points_with_its_sign(difference, text):
 
 @pytest.mark.parametrize(
     ("radius", "text"),
-    [(8 / 255, "8/255"), (1.0, "255/255"), (0.031, "0.031"), (0.5, "0.5"), (3.0, "3")],
+    [
+        (8 / 255, "8/255"),
+        (1.0, "1"),
+        (0.2, "0.2"),
+        (17 / 255, "17/255"),
+        (85 / 255, "0.333333"),
+        (0.031, "0.031"),
+        (0.5, "0.5"),
+        (3.0, "3"),
+    ],
 )
 def test_eps_is_a_fraction_of_255_where_it_is_one(radius, text):
     assert text == numbers.eps(radius)
@@ -93,7 +102,7 @@ def test_a_long_name_keeps_both_ends():
     [
         (8 / 255, "linf", "8/255"),
         (0.03, "linf", "0.03"),
-        (0.2, "linf", "51/255"),
+        (0.2, "linf", "0.2"),
         (0.2, "l2", "0.2"),
         (128 / 255, "l2", "128/255"),
         (12.0, "l1", "12"),

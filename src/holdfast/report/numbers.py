@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 NOT_MEASURED = "not measured"
 NO_DATA = "no data"
@@ -15,6 +16,7 @@ PERCENT_TICKS = ".0%"  # how plotly is told to write an axis of fractions
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _TINY = 1e-9  # how far eps * 255 may lie from a whole number that was meant
+_SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
@@ -79,11 +81,15 @@ def counted(value: int, noun: str, plural: str = "") -> str:
 
 
 def eps(value: float | None) -> str:
-    """Write a radius in [0, 1] pixel units as k/255 where it is one, else as a decimal."""
+    """Write a radius in [0, 1] pixel units as k/255 where it is one, else as a decimal.
+
+    As conditions are written: 0.2 is 0.2, although it is 51/255 too.
+    """
     if value is None:
         return NOT_MEASURED
     levels = value * 255
-    if 1 <= round(levels) <= 255 and abs(levels - round(levels)) < _TINY * 255:
+    part = Fraction(round(levels), 255)
+    if part.denominator >= _SMALLEST_PART and abs(levels - round(levels)) < _TINY * 255:
         return f"{round(levels)}/255"
     return f"{value:g}"
 
