@@ -49,6 +49,6 @@ def test_the_conditions_are_clean_the_sweep_the_75_and_attacks():
     kinds = [part.kind for group in demo.conditions() for part in group.conditions]
 
     assert {"clean": 1, "noise": 7, "corruption": 75, "attack": 5} == Counter(kinds)
-    assert ["clean", "autoattack(norm=linf, eps=0.2, version=standard)"] == [
+    assert ["clean", "autoattack(norm=linf, eps=0.1, version=standard)"] == [
         group.spec for group in demo.thorough()
     ]

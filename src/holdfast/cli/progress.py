@@ -184,6 +184,11 @@ def _told(rows: pl.DataFrame) -> str:
         return f"{what} no image could be read"
     value, low, high = accuracy.select("value", "low", "high").row(0)
     flags = "".join(f", {flag}" for flag in first["flags"])
+    smallest = rows.filter(metric="median_norm")
+    if len(smallest):
+        size, least, most = smallest.select("value", "low", "high").row(0)
+        found = numbers.size_interval(size, least, most, first["norm"])
+        return f"{what} median {found}{flags}"
     return f"{what} accuracy {numbers.percent_interval(value, low, high)}{flags}"
 
 

@@ -78,6 +78,7 @@ def print_summary(frame: pl.DataFrame, baseline: str | None = None) -> None:
             markup=False,
         )
     _print_attacks(frame)
+    _print_smallest(frame)
 
 
 def _print_attacks(frame: pl.DataFrame) -> None:
@@ -100,6 +101,30 @@ def _print_attacks(frame: pl.DataFrame) -> None:
     out.print(table)
     out.print(
         "share of all images that are right and stand the attack; an upper bound", style="dim"
+    )
+
+
+def _print_smallest(frame: pl.DataFrame) -> None:
+    """Print one row a model and attack without a radius; nothing where there are none."""
+    import polars as pl
+
+    from holdfast.report import condition_table, numbers
+
+    rows = condition_table(frame, metric="median_norm")
+    rows = rows.filter(pl.col("family") == "attack", pl.col("eps").is_null())
+    if rows.is_empty():
+        return
+    columns = ["model", "data", "attack", "median perturbation", "images"]
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows.iter_rows(named=True):
+        size = numbers.size_interval(row["value"], row["low"], row["high"], row["norm"])
+        cells = [row["model"], _where(row, rows), row["title"], size]
+        table.add_row(*map(_safe, [*cells, numbers.count(row["count"])]))
+    out.print()
+    out.print(table)
+    out.print(
+        "size of the smallest perturbation found, over images that are right when clean",
+        style="dim",
     )
 
 

@@ -104,16 +104,20 @@ class State:
 
 
 def identity_of(crafting: Crafting, model: object, data: tuple[Tensor, Tensor], seed: int) -> str:
-    """Digest of what decides the numbers: attacks, weights, images, labels and seed.
+    """Digest of what decides the numbers: attacks, model, images, labels and seed.
 
-    Of a model that is no module nothing is known, so that another one would not be noticed.
+    The model is known by its weights and by its layers as it prints them; of one that is no
+    module only the name is known, so that another of that name would not be noticed.
     """
     pixels = hashlib.sha256()
     for tensor in data:
         pixels.update(tensor.detach().cpu().contiguous().numpy().data)
-    weights = digest_state(model.state_dict()) if isinstance(model, nn.Module) else ""
+    named = model if hasattr(model, "__qualname__") else type(model)
+    known = [named.__module__, named.__qualname__]
+    if isinstance(model, nn.Module):
+        known += [repr(model), digest_state(model.state_dict())]
     members = list(crafting.run.members)
-    return digest_json([list(crafting.specs), members, weights, pixels.hexdigest(), seed])
+    return digest_json([list(crafting.specs), members, known, pixels.hexdigest(), seed])
 
 
 def _contiguous(column: Tensor, done: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from holdfast.core.errors import BadValueError
 from holdfast.records import FLAGS
 
 LOGGER = logging.getLogger("holdfast.compat")
@@ -23,7 +24,10 @@ def telling(*, verbose: bool, log_path: str | Path | None) -> Iterator[None]:
     if verbose and not LOGGER.hasHandlers():
         handlers.append(logging.StreamHandler(sys.stdout))
     if log_path is not None:
-        handlers.append(logging.FileHandler(log_path, encoding="utf-8"))
+        try:
+            handlers.append(logging.FileHandler(log_path, encoding="utf-8"))
+        except OSError as error:
+            raise BadValueError(f"cannot write the log {log_path}: {error}") from error
     level = LOGGER.level
     for handler in handlers:
         LOGGER.addHandler(handler)

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from holdfast.compat._state import State, identity_of
 from holdfast.compat._telling import LOGGER, tell_flags, telling
-from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
+from holdfast.core.randomness import checked_seed
+from holdfast.perturb.attacks._steps import check_whole
 from holdfast.perturb.attacks.apgd import APGD
 from holdfast.perturb.attacks.base import Attack
 from holdfast.perturb.attacks.craft import Crafted, Crafting
@@ -93,6 +95,10 @@ class AveragedAPGD(APGD):
 
     repeats: int = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("eot_iter", self.repeats)
+
 
 class AutoAttack:
     """AutoAttack with the arguments, attributes and methods of fra31/auto-attack.
@@ -112,8 +118,7 @@ class AutoAttack:
         verbose: Log a summary, to standard output where no logging is set up.
         version: standard, plus, rand or custom.
         attacks_to_run: Names among apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, in their order.
-        apgd, apgd_targeted, fab, square: `Settings`, which may be changed before a run; of
-            several `eot_iter` the largest counts for all.
+        apgd, apgd_targeted, fab, square: `Settings`, which may be changed before a run.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the published signature
@@ -281,7 +286,9 @@ class AutoAttack:
 
     @property
     def _ball(self) -> dict[str, Any]:
-        return {"norm": NORMS[self.norm], "eps": self.epsilon}
+        if self.epsilon is None:
+            raise BadTypeError("epsilon must be a number such as 8/255, got None")
+        return {"norm": NORMS[published_norm(self.norm)], "eps": self.epsilon}
 
     def _apgd(self, settings: Settings, **others: Any) -> APGD:
         l1 = self.norm == "L1"
@@ -310,7 +317,7 @@ class AutoAttack:
         _check_batch(most)
         run = AttackRun(self.attacks(names))
         crafting = Crafting(run.sized(min(most, default_slots(images))), images, labels)
-        seed = 0 if self.seed is None else int(self.seed)
+        seed = 0 if self.seed is None else checked_seed(self.seed)
         state = None
         if state_path is not None:
             identity = identity_of(crafting, self.model, (images, labels), seed)
@@ -352,7 +359,10 @@ def _check_batch(size: Any) -> None:
 
 
 def _present(device: str | torch.device) -> torch.device:
-    place = torch.device(device)
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise BadValueError(f"expected a device such as cpu or cuda:0, got {device!r}") from error
     if place.type == "cuda" and not torch.cuda.is_available():
         LOGGER.warning("no cuda device here: the CPU takes its place; pass device='cpu'")
         return torch.device("cpu")

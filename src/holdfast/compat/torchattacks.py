@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from holdfast.compat.autoattack import NORMS, AveragedAPGD, published_norm
 from holdfast.core.errors import BadValueError, unknown_name
-from holdfast.core.randomness import keys_for
+from holdfast.core.randomness import checked_seed, keys_for
 from holdfast.perturb.attacks import autoattack as ensemble
 from holdfast.perturb.attacks import fab, fgsm, pgd, square
+from holdfast.perturb.attacks.admission import check_labels
 from holdfast.perturb.attacks.craft import craft
 from holdfast.perturb.attacks.entrance import (
     Shown,
@@ -81,7 +82,12 @@ class _Adapter(ABC):
         images, labels = self._admitted(images, labels)
         model, pixels = self.model, images
         if self._scale is not None:
-            mean, std = (part.to(images) for part in self._scale)
+            mean, std = (part.to(images.device) for part in self._scale)
+            if not images.is_floating_point() or mean.shape[1] not in (1, images.shape[1]):
+                raise BadValueError(
+                    f"expected normalized float images with {mean.shape[1]} channels, as "
+                    f"set_normalization_used says, got {images.dtype} {list(images.shape)}"
+                )
             model, pixels = _Normalizing.of(model, mean, std), images * std + mean
         wanted = labels if self._wanted is None else self._wanted(images, labels)
         ids = torch.arange(self._seen, self._seen + len(images))
@@ -91,7 +97,7 @@ class _Adapter(ABC):
             model,
             pixels,
             wanted,
-            seed=int(getattr(self, "seed", None) or 0),
+            seed=checked_seed(getattr(self, "seed", None) or 0),
             targeted=self._wanted is not None,
             ids=ids,
         ).images
@@ -140,9 +146,21 @@ class _Adapter(ABC):
         Args:
             mean: One a channel, in [0, 1] units.
             std: One a channel.
+
+        Raises:
+            HoldfastError: Not one or three numbers, or a std that is not above 0.
         """
-        shape = (1, -1, 1, 1)
-        self._scale = (torch.as_tensor(mean).view(shape), torch.as_tensor(std).view(shape))
+        scale = []
+        for name, values in (("mean", mean), ("std", std)):
+            numbers = as_tensor(values, name).detach().float()
+            allowed = numbers.isfinite() & ((numbers > 0) if name == "std" else True)
+            if numbers.ndim != 1 or len(numbers) not in (1, 3) or not bool(allowed.all()):
+                raise BadValueError(
+                    f"{name} must have one finite number a channel"
+                    f"{', above 0' if name == 'std' else ''}, got {values!r}"
+                )
+            scale.append(numbers.view(1, -1, 1, 1))
+        self._scale = (scale[0], scale[1])
 
     def _admitted(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
         """Images and labels as tensors on the model's device."""
@@ -156,8 +174,9 @@ class _Adapter(ABC):
     def _chosen(self, rule: str, images: Tensor, labels: Tensor) -> Tensor:
         with evaluating(self.model), torch.no_grad():
             logits = Shown(self.model, images.shape)(images)
+        check_labels(labels, logits.shape[1])
         ids = torch.arange(self._seen, self._seen + len(images), device=labels.device)
-        seed = int(getattr(self, "seed", None) or 0)
+        seed = checked_seed(getattr(self, "seed", None) or 0)
         return choose_targets(rule, logits, labels, keys_for(ids, seed=seed, stream="target"))
 
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.core import mixing
+from holdfast.core.errors import BadValueError
 
 
 def _signed(word: int) -> int:
@@ -148,6 +150,17 @@ def _unit(words: Tensor, bits: int) -> Tensor:
 
 def _name_word(name: str) -> int:
     return _signed(mixing.name_word(name))
+
+
+def checked_seed(seed: Any) -> int:
+    """Give back a seed that is a whole number of 64 bits.
+
+    Raises:
+        BadValueError: Anything else.
+    """
+    if type(seed) is not int or not -(2**63) <= seed < 2**63:
+        raise BadValueError(f"seed must be a whole number of 64 bits, got {seed!r}")
+    return seed
 
 
 def keys_for(ids: Tensor, *, seed: int, stream: str) -> Keys:

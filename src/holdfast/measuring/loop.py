@@ -22,7 +22,7 @@ from holdfast.measuring.seeing import Seeing
 from holdfast.measuring.sharding import Replica, run_sharded
 from holdfast.measuring.stopping import Stopping, sequence_of
 from holdfast.measuring.stream import DatasetStream, Stream
-from holdfast.metrics import summarize
+from holdfast.metrics import median_norm, summarize
 from holdfast.models import Classifier
 from holdfast.perturb.base import Perturbation
 from holdfast.records import SAMPLE_COLUMNS, Measurement, RunBuilder, RunSpec, Store, run_id
@@ -108,6 +108,12 @@ def plan(subject: Subject, conditions: Sequence[Perturbation], options: Options)
     A condition that comes twice, as a radius of two curves may, is planned where it comes first.
     """
     subject.check()
+    if options.source is not None and options.source.classes != subject.classifier.classes:
+        raise BadValueError(
+            f"{options.source.name}, on which attacks are to be crafted, gives "
+            f"{options.source.classes} classes, and {subject.model} gives "
+            f"{subject.classifier.classes}: transfer between models of the same classes"
+        )
     digest = subject.stream.digest()
     runs: dict[str, Run] = {}
     for group in conditions:
@@ -312,6 +318,8 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
     if stopped:  # else all are measured, and the interval is the usual one
         low, high = sequence_of(columns["correct"], total)
         estimates["accuracy"] = replace(estimates["accuracy"], low=low, high=high)
+    if run.perturbation.columns().get("norm") and run.perturbation.columns()["eps"] is None:
+        estimates["median_norm"] = median_norm(samples["norm"].to_numpy())
     return [
         _row(subject, run, options, status="ok", metric=name, **asdict(found), **shared)
         for name, found in estimates.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.randomness import checked_seed
 from holdfast.measuring.view import View
 from holdfast.models import Classifier
 
@@ -55,8 +56,7 @@ class Options:
             raise BadValueError(
                 f"batch size must be a whole number from 1, got {self.batch_size!r}"
             )
-        if type(self.seed) is not int or not -(2**63) <= self.seed < 2**63:
-            raise BadValueError(f"seed must be a whole number of 64 bits, got {self.seed!r}")
+        checked_seed(self.seed)
         if self.precision not in _PRECISIONS:
             raise BadValueError(
                 f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}"

@@ -276,7 +276,8 @@ class _FirstPass:
 def class_labels(labels: torch.Tensor) -> torch.Tensor:
     """Check and convert to int64 [N]."""
     truth = torch.as_tensor(labels)
-    if truth.ndim != 1 or truth.is_floating_point() or truth.is_complex():
+    whole = not (truth.is_floating_point() or truth.is_complex() or truth.dtype == torch.bool)
+    if truth.ndim != 1 or not whole:
         raise BadValueError(
             "expected labels as whole numbers [N], the index of each image's class, got "
             f"{truth.dtype} {tuple(truth.shape)}"
@@ -301,6 +302,8 @@ def unit_images(images: torch.Tensor) -> torch.Tensor:
     low, high = float(images.min()), float(images.max())
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         hint = "divide by 255?" if high > 2 else "is the normalization applied already?"
+        if low != low:  # noqa: PLR0124 - NaN alone is not itself
+            hint = "some pixels are NaN"
         raise BadValueError(f"images must be in [0, 1], got [{low:.4g}, {high:.4g}]; {hint}")
     return images.float().clamp(0, 1)
 

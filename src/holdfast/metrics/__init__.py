@@ -47,6 +47,7 @@ from holdfast.metrics.slope import (
     robustness_slope,
     slope_r_squared,
 )
+from holdfast.metrics.smallest_norm import median_norm
 from holdfast.metrics.summary import summarize
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "mean_corruption_accuracy",
     "mean_corruption_error",
     "mean_estimate",
+    "median_norm",
     "noise_curve_area",
     "percentile_interval",
     "proportion",

@@ -25,8 +25,9 @@ from holdfast.metrics.corruption_error import (
 from holdfast.metrics.intervals import mean_estimate
 from holdfast.metrics.selective import aurc
 from holdfast.metrics.slope import noise_curve_area, robustness_slope, slope_r_squared
+from holdfast.metrics.smallest_norm import median_norm
 
-Inputs = Literal["correct", "confidence", "values", "classwise", "conditions"]
+Inputs = Literal["correct", "confidence", "values", "classwise", "norms", "conditions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,5 +277,21 @@ _add(
         source="the trapezoid rule; the measure is ours",
         function=noise_curve_area,
         inputs="conditions",
+    )
+)
+_add(
+    MetricCard(
+        name="median_norm",
+        title="Median smallest perturbation",
+        unit="norm of the attack, pixels in [0, 1]",
+        better="higher",
+        high=math.inf,
+        definition=(
+            "Of attacks without a radius: median size of the smallest perturbation found, over "
+            "samples that are right when clean; those that stand count as largest."
+        ),
+        source="Brendel et al. 2019, arXiv:1907.01003; interval: Conover 1999, section 3.2",
+        function=median_norm,
+        inputs="norms",
     )
 )

@@ -98,6 +98,10 @@ def parse_conditions(
         BadValueError: A spec that cannot be read, or a value that a condition refuses.
         UnknownNameError: A name that nobody knows, with the nearest known ones.
     """
+    if not isinstance(wanted, str | Perturbation | Iterable):
+        raise BadTypeError(
+            f"expected a condition such as 'fog' or 'pgd(eps=8/255)', or several, got {wanted!r}"
+        )
     listed = [wanted] if isinstance(wanted, str | Perturbation) else list(wanted)
     found: dict[str, Perturbation] = {"clean": Clean()}
     for part in [part for one in listed for part in _read(one)]:

@@ -25,7 +25,14 @@ FLAGS: Mapping[str, str] = {
         "wrong on this model, and the robust accuracy is too high."
     ),
     "no_images": "No image could be read, so there is no number.",
-    "nonfinite_logits": "Some logits were not finite; those images count as wrong.",
+    "nonfinite_gradients": (
+        "Some gradients were not finite and were taken for zero, so attacks that follow them did "
+        "not move there: the robust accuracy may be too high."
+    ),
+    "nonfinite_logits": (
+        "Some logits were not finite. Unperturbed images with such logits count as wrong; "
+        "perturbed ones are no success of an attack, so an accuracy under attack may be too high."
+    ),
     "not_compiled": (
         "The network could not be compiled as asked; it was searched as it is. That is slower and "
         "changes no verdict beyond rounding."
@@ -70,6 +77,7 @@ TOO_HIGH: frozenset[str] = frozenset(
         "black_box_stronger",
         "dynamic_defense",
         "fewer_steps_stronger",
+        "nonfinite_gradients",
         "randomized",
         "softmax_outputs",
         "stands_at_huge_eps",

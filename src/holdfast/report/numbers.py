@@ -112,6 +112,14 @@ def size(value: float, norm: str) -> str:
     return f"{levels:.2f}/255" if levels < 1 else f"{levels:.1f}/255"
 
 
+def size_interval(value: float, low: float, high: float, norm: str) -> str:
+    """Write a measured size with its interval, such as `0.42 [0.38, 0.5]`; no end: none found."""
+    if math.isnan(value):
+        return NO_DATA
+    found, *ends = ("none found" if math.isinf(v) else size(v, norm) for v in (value, low, high))
+    return f"{found} [{', '.join(ends)}]"
+
+
 def sigma(value: float) -> str:
     """Write a noise level in [0, 1] pixel units, such as `0.1`."""
     return f"{value:g}"

@@ -27,8 +27,8 @@ from holdfast.training import Epoch, Recipe, fit
 _INIT_SEED = 0
 # Digits are nearly black and white, so radii are those of MNIST and not of photographs.
 _CURVE = "pgd(norm=linf, eps=[0.05, 0.1, 0.15, 0.2, 0.3], steps=20)"
-_THOROUGH = "autoattack(norm=linf, eps=0.2)"
-THOROUGH_IMAGES = 40
+_THOROUGH = "autoattack(norm=linf, eps=0.1)"
+THOROUGH_IMAGES = 20
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ def admit_images(images: Tensor) -> Tensor:
         return images
     lowest, highest = (float(edge) for edge in images.aminmax())
     if not (lowest >= -_ROUNDING and highest <= 1 + _ROUNDING):  # also catches NaN
+        if images.isnan().any():
+            raise BadValueError("images must lie in [0, 1], and some pixels are NaN")
         raise BadValueError(
             f"images must lie in [0, 1], got {lowest:g} to {highest:g}: divide 8-bit pixels by "
             "255, and leave normalization to the model"

@@ -93,8 +93,7 @@ class AdversarialSet:
     def arrays(self) -> dict[str, np.ndarray]:
         """What is written, but for `metadata`."""
         crafted = self.crafted
-        codes: dict[str | None, int] = {"clean": -1, None: len(crafted.members)}
-        codes.update((name, place) for place, name in enumerate(crafted.members))
+        codes = _codes(crafted)
         finite = crafted.logits.isfinite().all(1)
         images, clean = crafted.images.cpu(), self.clean.cpu()
         if self.pictures:
@@ -121,6 +120,7 @@ class AdversarialSet:
             "holdfast_version": VERSION,
             "condition": crafted.condition,
             "members": list(crafted.members),
+            "broken_by": {str(code): name or "stands" for name, code in _codes(crafted).items()},
             "count": len(crafted),
             "fallen": int(crafted.fallen.sum()),
             "flags": sorted(crafted.flags),
@@ -207,3 +207,9 @@ def _shown(images: Tensor, model: Classifier) -> Tensor:
     with evaluating(model), torch.no_grad():
         pieces = [show(piece.to(device)).cpu() for piece in torch.split(images, _READ)]
     return torch.cat(pieces)
+
+
+def _codes(crafted: Crafted) -> dict[str | None, int]:
+    """Numbers that stand for what broke a sample; None: it stands."""
+    known: dict[str | None, int] = {"clean": -1, None: len(crafted.members)}
+    return known | {name: place for place, name in enumerate(crafted.members)}

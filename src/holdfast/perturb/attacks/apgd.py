@@ -60,7 +60,8 @@ class APGD(Attack):
             and where `target` names the class.
         large_eps: L1 alone: 3 eps and 2 eps for 30 % of the steps each, then eps; True if not
             given. None for the other norms.
-        rho: Part of the steps since the last checkpoint that must have raised the loss.
+        rho: Part of the steps since the last checkpoint that must have raised the loss; without
+            effect in L1, whose steps follow the sparsity of the perturbation.
         target: Class, or rule for one, to reach; None: any wrong class.
     """
 
@@ -90,9 +91,10 @@ class APGD(Attack):
 
     def short_of_classes(self, classes: int) -> bool:
         """Whether DLR gives way to the margin, or there are fewer wrong classes than targets."""
-        if self.loss == "targeted_dlr":
-            return classes < 4 or (self.targets or 1) > classes - 1
-        return self.loss == "dlr" and classes < 3
+        if self.loss == "cross_entropy":
+            return False
+        aimed = self.target is not None or self.loss == "targeted_dlr"
+        return classes < (4 if aimed else 3) or (self.targets or 1) > classes - 1
 
     @property
     def lane_passes(self) -> int:
@@ -177,7 +179,7 @@ class APGD(Attack):
         return self.targets
 
     def _checked_large_eps(self) -> bool | None:
-        if self.large_eps not in (None, True, False):
+        if self.large_eps is not None and type(self.large_eps) is not bool:
             raise BadTypeError(f"large_eps must be True or False, got {self.large_eps!r}")
         if self.norm == "l1":
             return True if self.large_eps is None else self.large_eps

@@ -35,6 +35,9 @@ class AutoAttack(OnImages):
     for L1 (5 restarts, 5 targets, larger eps first) are those of its authors. An eps that is not
     given is Linf 8/255, L2 0.5 or L1 12.
 
+    The authors give L1 settings for version standard alone; here its larger eps come first in
+    the other two as well.
+
     Differs from the authors' program: any number of classes from 2 (the margin where DLR is not
     defined, at most K - 1 targets), draws keyed by sample, a sample leaves when it falls.
 

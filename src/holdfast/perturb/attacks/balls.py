@@ -81,7 +81,7 @@ class Linf(Ball):
 
     def dual_size(self, gradients: Tensor) -> Tensor:
         """Sum of absolute entries, [L]."""
-        return _row_sums(gradients.abs())
+        return row_sums(gradients.abs())
 
     def project(self, deltas: Tensor, eps: Tensor | float) -> Tensor:
         """Clip each entry to [-eps, eps]."""
@@ -165,7 +165,7 @@ class L2(_ShrinkingBall):
 
     def size(self, deltas: Tensor) -> Tensor:
         """Square root of the sum of squares, [L]."""
-        return _row_sums(deltas.square()).sqrt_()
+        return row_sums(deltas.square()).sqrt_()
 
     def dual_size(self, gradients: Tensor) -> Tensor:
         """Square root of the sum of squares, [L]; exact also where squares would underflow."""
@@ -209,15 +209,15 @@ class L2(_ShrinkingBall):
         rooms = _rooms(images, deltas).square_()
         goal = radii.square()
         enough = goal * (1 - _slack(radii) / 2)
-        scale = goal / _row_sums(squares)
+        scale = goal / row_sums(squares)
         going = torch.ones_like(radii, dtype=torch.bool)
         for _ in range(_NEWTON_STEPS):
             free = squares * scale[:, None]
-            total = _row_sums(torch.minimum(free, rooms))
+            total = row_sums(torch.minimum(free, rooms))
             going &= total < enough
             if not going.any():
                 break
-            slope = _row_sums(free.lt_(rooms).mul_(squares))
+            slope = row_sums(free.lt_(rooms).mul_(squares))
             better = scale + (goal - total) / slope.clamp_(min=_TINY)
             going &= better > scale
             scale = torch.where(going, better, scale)
@@ -231,7 +231,7 @@ class L1(_ShrinkingBall):
 
     def size(self, deltas: Tensor) -> Tensor:
         """Sum of absolute entries, [L]."""
-        return _row_sums(deltas.abs())
+        return row_sums(deltas.abs())
 
     def dual_size(self, gradients: Tensor) -> Tensor:
         """Largest absolute entry, [L]."""
@@ -273,7 +273,7 @@ class L1(_ShrinkingBall):
         # In float64, where the last bit of a logarithm cannot reach the float32 result.
         signed = keys.uniform(count + 1, low=-1.0, high=1.0)
         sizes = signed.abs().neg_().add_(1).clamp_(min=2.0**-60).log_().neg_()
-        sizes.div_(_row_sums(sizes)[:, None]).copysign_(signed)
+        sizes.div_(row_sums(sizes)[:, None]).copysign_(signed)
         return sizes[:, :count].float().view(len(keys), *shape)
 
     def _pull(self, images: Tensor, points: Tensor, radii: Tensor) -> Tensor:
@@ -328,7 +328,7 @@ def _threshold(sizes: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:
     for step in range(_NEWTON_STEPS):
         rest = sizes - guess[:, None]
         kept = rest.clamp(min=0).minimum(rooms)
-        excess = _row_sums(kept) - radii
+        excess = row_sums(kept) - radii
         low = torch.where(excess > 0, guess, low)
         high = torch.where(excess < 0, guess, high)
         middle = low + (high - low) / 2
@@ -337,7 +337,7 @@ def _threshold(sizes: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:
         going &= (excess.abs() > enough) & ~stuck
         if not going.any():
             break
-        newton = guess + excess / _row_sums(rest.eq_(kept)).clamp_(min=1)
+        newton = guess + excess / row_sums(rest.eq_(kept)).clamp_(min=1)
         going &= newton != guess
         halve = (newton <= low) | (newton >= high) | (step > _PLAIN_STEPS and step % 2 == 0)
         guess = torch.where(going, torch.where(halve, middle, newton), guess)
@@ -363,7 +363,7 @@ def _radii(eps: Tensor | float, like: Tensor) -> Tensor:
     return radii.expand(len(like))
 
 
-def _row_sums(values: Tensor) -> Tensor:
+def row_sums(values: Tensor) -> Tensor:
     """Sum over all but the first axis, [L]; the same bits whatever the other rows."""
     rows = values.flatten(1)
     if len(rows) == 1 and rows.shape[1] >= _SPLIT:

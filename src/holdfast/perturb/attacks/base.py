@@ -111,6 +111,7 @@ TARGET_RULES = ("second", "least_likely", "random")
 _SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 _LARGEST_EPS = {"linf": 1.0, "l2": math.inf, "l1": math.inf}
 _LEVELS = 255  # the largest of an 8-bit pixel
+_FLOAT32 = 2**-24  # rounding of a float32, relative: 8/255 computed in it is 8/255
 # Radii at which models are customarily compared: RobustBench (Croce et al. 2021,
 # arXiv:2010.09670) for Linf and L2 on CIFAR-10, Croce and Hein 2021, arXiv:2103.01208, for L1.
 CUSTOMARY_EPS: Mapping[str, Eps] = {"linf": Fraction(8, 255), "l2": 0.5, "l1": 12.0}
@@ -257,6 +258,8 @@ def canonical_eps(eps: Any, norm: str) -> Eps:
     """
     if eps is None:
         return CUSTOMARY_EPS[norm]
+    if type(eps).__module__ in ("numpy", "torch") and getattr(eps, "ndim", None) == 0:
+        eps = eps.item()  # a number of these libraries
     if isinstance(eps, bool) or not isinstance(eps, int | float | Fraction):
         quoted = "; write it without quotes" if isinstance(eps, str) else ""
         raise BadTypeError(f"eps must be a number such as 8/255, got {eps!r}{quoted}")
@@ -271,7 +274,7 @@ def canonical_eps(eps: Any, norm: str) -> Eps:
     # One text for one radius: 8/255, but 0.2, 0.5 and 12.0, however it was written.
     level = round(float(eps) * _LEVELS)
     part = Fraction(level, _LEVELS)
-    exact = level > 0 and level / _LEVELS == float(eps)
+    exact = level > 0 and abs(level / _LEVELS - float(eps)) <= _FLOAT32 * float(eps)
     return part if exact and part.denominator >= _SMALLEST_PART else float(eps)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.randomness import checked_seed
 from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.base import Attack
 from holdfast.perturb.attacks.entrance import (
@@ -270,7 +271,7 @@ class Crafting:
             self.flags |= flags
             device = device or place_of(model, self._images)
             shown = Shown(model, self._images.shape)
-            outcomes = self.run.run(self._batches(device), shown, seed)
+            outcomes = self.run.run(self._batches(device), shown, checked_seed(seed))
             while True:
                 with torch.inference_mode(False):
                     outcome = next(outcomes, None)

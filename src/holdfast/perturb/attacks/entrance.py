@@ -142,6 +142,7 @@ class Shown:
         self._shape = list(shape)
         self._dtype = _dtype_of(model)
         self._answered = False
+        self._classes = 0
         twin = None if isinstance(model, nn.Module) else getattr(model, "search", None)
         self.search: Classifier = twin or self
 
@@ -156,6 +157,12 @@ class Shown:
             raise BadValueError(
                 f"the model returns {list(logits.shape)} for {len(images)} images; expected "
                 "logits [B, K], one row an image"
+            )
+        self._classes = self._classes or logits.shape[1]
+        if logits.shape[1] != self._classes:
+            raise BadValueError(
+                f"the model gave {self._classes} classes at first and then {logits.shape[1]}: it "
+                "must always give the same number of logits"
             )
         self._answered = True
         return logits.float()

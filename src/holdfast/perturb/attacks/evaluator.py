@@ -38,7 +38,7 @@ class Evaluator:
     Attributes:
         repeats: Draws over which gradients are averaged; the engine sets it for each attack.
         flags: What a reader of the numbers must know: `batch_halved`, `nonfinite_logits`,
-            `zero_gradients`.
+            `nonfinite_gradients`.
         forward_rows: Rows that went through the classifier, padding and repeats included.
         gradient_rows: Those of them for which a gradient was computed.
     """
@@ -108,6 +108,8 @@ class Evaluator:
         logits, scores, gradients = self._sparing(differentiate, images)
         logits, finite = self._finite(logits)
         if not math.isfinite(float(gradients.sum())):
+            if not bool(gradients.isfinite().all()):
+                self.flags.add("nonfinite_gradients")
             scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
         return Answer(logits, scores, gradients), finite
 
@@ -181,7 +183,10 @@ class Evaluator:
             except torch.OutOfMemoryError:
                 size = rows.stop - rows.start
                 if size == 1:
-                    raise
+                    raise BadValueError(
+                        "the device's memory does not hold even one image of this size with its "
+                        "gradient; take a larger device, smaller images or a smaller model"
+                    ) from None
                 self._most = (size + 1) // 2
                 self.flags.add("batch_halved")
                 if images.device.type == "cuda":

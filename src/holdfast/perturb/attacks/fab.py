@@ -105,11 +105,11 @@ class FAB(Attack):
     @property
     def short(self) -> str:
         """`fab-t` where it aims at one class after the other, as AutoAttack calls it."""
-        return "fab" if self.targets is None else "fab-t"
+        return "fab" if self.targets is None or self.target is not None else "fab-t"
 
     def short_of_classes(self, classes: int) -> bool:
         """Whether there are fewer wrong classes than it would aim at."""
-        return self.targets is not None and self.targets > classes - 1
+        return self.targets is not None and self.target is None and self.targets > classes - 1
 
     @property
     def lane_passes(self) -> int:
@@ -199,9 +199,10 @@ class FAB(Attack):
         from_image = nearest(normals, home, -(heights + normals.along(back)))
         near, far = from_point.sizes.clamp_(min=_SMALLEST), from_image.sizes.clamp_(min=_SMALLEST)
         alpha = (near / (near + far)).clamp_(max=_ALPHA_MAX)[:, None]
-        at.addcmul_(back, alpha)
-        at.addcmul_(from_point.deltas, (1 - alpha).mul_(_ETA))
-        at.addcmul_(from_image.deltas, alpha * _ETA).clamp_(0, 1)
+        # Each product is rounded by itself: see `balls` on fused operations.
+        at.add_(back.mul_(alpha))
+        at.add_(from_point.deltas.mul_((1 - alpha).mul_(_ETA)))
+        at.add_(from_image.deltas.mul_(alpha * _ETA)).clamp_(0, 1)
 
     def _closest(self, scores: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
         """Score [M] and gradient [M, n] of the boundary nearest to first order."""
@@ -220,7 +221,8 @@ class FAB(Attack):
         succeeded = predicted != state.labels if self.target is None else predicted == state.aims
         weight = (succeeded & looking).to(state.points.dtype).mul_(1 - _BETA)
         # A weight of 0 leaves a point as it is, bit by bit.
-        state.points.lerp_(state.images, per_lane(weight, state.points))
+        back = (state.images - state.points).mul_(per_lane(weight, state.points))
+        state.points.add_(back)
 
 
 def _wrong_classes(logits: Tensor, labels: Tensor, count: int) -> Tensor:

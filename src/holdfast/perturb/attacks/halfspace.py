@@ -27,6 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holdfast.perturb.attacks.balls import row_sums
+
 _EXACT = 8.0  # units of rounding, relative to the gap, that a sum over the pixels may be off by
 _MOST_PASSES = 100  # steps or halvings; weights spread over 12 decades have needed 61
 
@@ -66,7 +68,7 @@ class Normals:
 
     def along(self, vectors: Tensor) -> Tensor:
         """Inner product of each normal with its vector, [R]."""
-        return torch.mul(self.normals, vectors, out=self.moves).sum(1)
+        return row_sums(torch.mul(self.normals, vectors, out=self.moves))
 
     def directions(self, points: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
         """Sign of each coordinate's move, [R, n], and what the weights must gain, [R].
@@ -91,7 +93,7 @@ class _Reach:
         self._weights, self._speeds = normals.weights, speeds
         self._room, self._moves = normals.room, normals.moves
         speeds = self._weights if speeds is None else torch.mul(speeds, speeds, out=self._moves)
-        self._steepest = speeds.sum(1)  # slope at 0, had all coordinates room
+        self._steepest = row_sums(speeds)  # slope at 0, had all coordinates room
 
     def moves(self, multipliers: Tensor) -> Tensor:
         """Sizes of the moves, [R, n]; the buffer."""
@@ -102,12 +104,12 @@ class _Reach:
 
     def gained(self, multipliers: Tensor) -> Tensor:
         """Sum of weights times moves, [R]: concave, piecewise linear, 0 at 0."""
-        return self.moves(multipliers).mul_(self._weights).sum(1)
+        return row_sums(self.moves(multipliers).mul_(self._weights))
 
     def slope(self, multipliers: Tensor) -> Tensor:
         """Derivative of `gained` to the right, [R]: of the coordinates that have room left."""
         free = self.moves(multipliers).lt_(self._room).mul_(self._weights)
-        return (free if self._speeds is None else free.mul_(self._speeds)).sum(1)
+        return row_sums(free if self._speeds is None else free.mul_(self._speeds))
 
     def find(self, wanted: Tensor) -> Tensor:
         """Smallest multiplier that gains what is wanted, [R]; the largest number where none does.
@@ -151,7 +153,7 @@ def nearest_l2(normals: Normals, points: Tensor, gaps: Tensor) -> Move:
     signs, wanted = normals.directions(points, gaps)
     reach = _Reach(normals, normals.weights)
     moves = reach.moves(reach.find(wanted))
-    return Move(signs.mul_(moves), moves.square().sum(1).sqrt_())
+    return Move(signs.mul_(moves), row_sums(moves.square()).sqrt_())
 
 
 def nearest_l1(normals: Normals, points: Tensor, gaps: Tensor) -> Move:
@@ -167,10 +169,10 @@ def nearest_l1(normals: Normals, points: Tensor, gaps: Tensor) -> Move:
     def above(thresholds: Tensor) -> Tensor:
         return torch.sub(weights, thresholds[:, None], out=moves).sign_().clamp_(min=0.0)
 
-    found = _thresholds(lambda at: above(at).mul_(capacity).sum(1), capacity.sum(1), wanted)
+    found = _thresholds(lambda at: row_sums(above(at).mul_(capacity)), row_sums(capacity), wanted)
     all_of = above(found.high).mul(1.0 - found.part[:, None])
     above(found.low).mul_(found.part[:, None]).add_(all_of).mul_(room)
-    return Move(signs.mul_(moves), moves.sum(1))
+    return Move(signs.mul_(moves), row_sums(moves))
 
 
 @dataclass

@@ -36,8 +36,9 @@ class Samples(Lanes):
         forward: Forward passes in each stage, int64 [B, S + 1]; the last column counts the clean
             pass and confirmations.
         gradient: Passes with gradient in each stage, int64 [B, S + 1].
-        norm: Size of the smallest adversarial perturbation seen, float64 [B]; infinity: none.
-            In a transfer that of the lane's image that the judge shall see.
+        norm: Size of the smallest perturbation that a minimum-norm attack has found, float64 [B],
+            where images are kept; infinity: none. In a transfer that of the lane's image that the
+            judge shall see.
         found: That adversarial image, [B, C, H, W]; [B, 0] where none is kept.
         found_by: Stage that found it, int64 [B]; with an infinite norm, one whose images the judge
             cannot confirm.

@@ -21,7 +21,8 @@ _FILES = ("clean", "difference", "perturbed")
 _NOTE = (
     "The perturbation is amplified until its strongest pixel is black or white, around mid gray: "
     "compare its size, not its contrast. In brackets is the confidence. Shown are the first "
-    "images, in the order of their ids, that were right before the attack and fell."
+    "images, in the order of their ids, that were right before the attack and fell. Where smaller "
+    "radii were tried before, an image that fell there is shown as it was found there."
 )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from holdfast.metrics.intervals import Estimate, normal_quantile
+from holdfast.metrics.intervals import Estimate
+from holdfast.metrics.smallest_norm import median
 from holdfast.records.flags import TOO_HIGH
 from holdfast.report import numbers
 from holdfast.report.attacks import attacks, headline, is_attacked, norms
@@ -212,20 +212,6 @@ def _norm_cell(member: Member, condition: Condition, evidence: Evidence) -> Cell
     stand = int(np.isinf(right).sum())
     detail = f"{ends}\n{numbers.count(found.count)} images, {numbers.count(stand)} stand"
     return number_cell(found.value, _size(found.value, norm), detail)
-
-
-def median(values: NDArray[np.float64]) -> Estimate:
-    """Lower median with the 95 % interval of order statistics, which supposes no distribution.
-
-    Source: Conover 1999, "Practical nonparametric statistics", section 3.2: ranks
-    n/2 -+ z sqrt(n)/2, rounded outwards, cut to what there is.
-    """
-    ordered, count = np.sort(values), len(values)
-    spread = normal_quantile(0.95) * math.sqrt(count) / 2
-    low = max(0, math.floor(count / 2 - spread) - 1)
-    high = min(count - 1, math.ceil(count / 2 + spread))
-    middle = float(ordered[(count - 1) // 2])
-    return Estimate(middle, float(ordered[low]), float(ordered[high]), count)
 
 
 def _size(value: float, norm: str) -> str:

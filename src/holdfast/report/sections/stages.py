@@ -26,6 +26,12 @@ _NOTE = (
     "only what the earlier ones left, and a small share says nothing of how strong it is alone. "
     "An attack whose share is large after strong ones is worth a look at the flags."
 )
+_AFTER = (
+    " Where smaller radii were tried before ({}), an image that was found there counts for the "
+    "attack that found it, be it at the smaller radius or, by an attack that seeks the smallest "
+    "perturbation, beyond it. So these shares are not those of a run at the one radius, and a "
+    "large share of FAB is no sign of masked gradients."
+)
 
 
 @section("stages", title="What broke the images", order=43)
@@ -35,7 +41,15 @@ def build(evidence: Evidence) -> Content | None:
     blocks = per_setting(evidence, lambda setting: _blocks(setting, evidence))
     if not drawn or not blocks:
         return None
-    return Content(_lead(drawn, evidence), blocks, f"{_NOTE} {settings_note(evidence)}".strip())
+    chained = [
+        condition.title
+        for setting in drawn
+        for condition, _ in _ensembles(setting, evidence)
+        if condition.attack is not None and condition.attack.after
+    ]
+    after = _AFTER.format(numbers.listing(list(dict.fromkeys(chained)))) if chained else ""
+    note = f"{_NOTE}{after} {settings_note(evidence)}".strip()
+    return Content(_lead(drawn, evidence), blocks, note)
 
 
 def _ensembles(
@@ -120,7 +134,7 @@ def _lead(drawn: Sequence[Setting], evidence: Evidence) -> str:
                     broken[name] = broken.get(name, 0) + images
             total = sum(broken.values())
             if total:
-                parts = [f"{who} breaks {numbers.percent(n / total)}" for who, n in broken.items()]
+                parts = [f"{who} broke {numbers.count(n)}" for who, n in broken.items()]
                 models = "" if len(counts) == 1 else f" of {numbers.counted(len(counts), 'model')}"
                 return (
                     f"Of the {numbers.counted(total, 'image')}{models} that "
