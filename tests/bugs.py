@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bug import of_attack
+from bug import Bug, of_attack
 from engine_bugs import CHECKS, ENGINE, FLOW
 
 _BALLS = [
@@ -241,4 +241,35 @@ _SQUARE = [
     ),
 ]
 
-BUGS = [*_BALLS, *_LOSSES, *_PGD, *_APGD, *_MINIMUM, *_SQUARE, *ENGINE, *CHECKS, *FLOW]
+_REFUSALS = [
+    Bug(
+        "averaging over draws forgotten outside of rand",
+        'getattr(part, "repeats", 1)',
+        "1",
+        file="perturb/attacks/run.py",
+        tests=("compat/test_autoattack.py", "compat/test_torchattacks.py"),
+    ),
+    Bug(
+        "gradients that are not finite not told",
+        'self.flags.add("nonfinite_gradients")',
+        "pass",
+        file="perturb/attacks/evaluator.py",
+        tests=("perturb/attacks/test_evaluator.py",),
+    ),
+    Bug(
+        "a push leaves the box",
+        "add_(own).clamp_(0, 1)",
+        "add_(own)",
+        file="perturb/attacks/_confirming.py",
+        tests=("perturb/attacks/test_confirming.py",),
+    ),
+    Bug(
+        "images that are wrong when clean in the median norm",
+        "median(sizes[sizes > 0])",
+        "median(sizes)",
+        file="metrics/smallest_norm.py",
+        tests=("metrics/test_smallest_norm.py",),
+    ),
+]
+
+BUGS = [*_BALLS, *_LOSSES, *_PGD, *_APGD, *_MINIMUM, *_SQUARE, *ENGINE, *CHECKS, *FLOW, *_REFUSALS]

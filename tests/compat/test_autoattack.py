@@ -6,7 +6,7 @@ from attacks.crowd import Curved, images_of
 from torch import nn
 
 from holdfast.compat import AutoAttack
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import BadValueError, ChangedInputError, HoldfastError
 from holdfast.perturb.attacks.autoattack import AutoAttack as Ensemble
 from holdfast.perturb.attacks.craft import craft
 
@@ -32,6 +32,7 @@ class Counting:
 
     def __init__(self, stop_after=None):
         self.rows, self.largest, self.calls, self.stop_after = 0, 0, 0, stop_after
+        self.gradients = 0
 
     def __call__(self, images):
         if self.calls == self.stop_after:
@@ -39,6 +40,7 @@ class Counting:
         self.calls += 1
         self.rows += len(images)
         self.largest = max(self.largest, len(images))
+        self.gradients += len(images) * images.requires_grad
         return MODEL(images)
 
 
@@ -130,6 +132,29 @@ def test_rand_averages_over_twenty_draws():
     assert ("cross_entropy", "dlr") == (first.loss, second.loss)
 
 
+def gradients_of(eot_iter=None, **options):
+    """Images shown with a gradient while one that stands is attacked in passes of one image."""
+    model = Counting()
+    made = AutoAttack(model, eps=1e-6, device="cpu", verbose=False, **options)
+    made.apgd.n_iter, made.apgd.n_restarts = 5, 1
+    if eot_iter is not None:
+        made.apgd.eot_iter = eot_iter
+    made.run_standard_evaluation(IMAGES[2:3], LABELS[2:3], bs=1)
+    return model.gradients
+
+
+def test_each_gradient_is_the_mean_of_as_many_draws_as_eot_iter_says():
+    custom = {"version": "custom", "attacks_to_run": ["apgd-ce"]}
+
+    assert 3 * gradients_of(eot_iter=1, **custom) == gradients_of(eot_iter=3, **custom)
+
+
+def test_a_gradient_of_version_rand_is_the_mean_of_twenty_draws():
+    losses = {"version": "custom", "attacks_to_run": ["apgd-ce", "apgd-dlr"]}
+
+    assert 20 * gradients_of(eot_iter=1, **losses) == gradients_of(version="rand")
+
+
 def test_the_verdict_is_that_of_the_engine():
     images = AutoAttack(MODEL, eps=16 / 255, device="cpu", verbose=False).run_standard_evaluation(
         IMAGES, LABELS
@@ -160,6 +185,37 @@ def test_settings_without_an_effect_may_be_set():
     made.square.resc_schedule = False
 
     assert before == made.attacks()
+
+
+@pytest.mark.parametrize(
+    ("norm", "version", "expected"),
+    [
+        ("Linf", "standard", (1, 1, False, 1, 9, 1, 9, 5000)),
+        ("Linf", "plus", (5, 1, False, 1, 9, 5, 9, 5000)),
+        ("Linf", "rand", (1, 20, False, 1, 9, 1, 9, 5000)),
+        ("L1", "standard", (5, 1, True, 1, 5, 1, 9, 5000)),
+        ("L1", "plus", (5, 1, False, 1, 9, 5, 9, 5000)),
+    ],
+)
+@pytest.mark.parametrize("before", ["standard", "plus", "rand"])
+def test_a_version_has_its_settings_whichever_came_before(norm, version, expected, before):
+    made = AutoAttack(MODEL, norm=norm, version=before, device="cpu")
+    made.set_version(version)
+    found = (
+        *(made.apgd.n_restarts, made.apgd.eot_iter, made.apgd.use_largereps),
+        *(made.apgd_targeted.n_restarts, made.apgd_targeted.n_target_classes),
+        *(made.fab.n_restarts, made.fab.n_target_classes, made.square.n_queries),
+    )
+
+    assert expected == found
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+def test_a_norm_that_is_set_later_is_read_in_any_case(norm):
+    first, second = (adversary() for _ in range(2))
+    first.norm, second.norm = norm, norm.lower()
+
+    assert first.attacks() == second.attacks()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +250,37 @@ def test_wrong_arguments_are_told(options, words):
         AutoAttack(MODEL, device="cpu", verbose=False, **options).run_standard_evaluation(
             IMAGES, LABELS
         )
+
+
+@pytest.mark.parametrize("eot_iter", [0, 2.5])
+def test_draws_that_are_no_whole_number_from_one_are_refused(eot_iter):
+    made = adversary()
+    made.apgd.eot_iter = eot_iter
+    with pytest.raises(HoldfastError, match="eot_iter must be"):
+        made.run_standard_evaluation(IMAGES, LABELS)
+
+
+def test_a_radius_of_none_is_refused():
+    made = adversary()
+    made.epsilon = None
+    with pytest.raises(HoldfastError, match="epsilon must be a number"):
+        made.run_standard_evaluation(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("seed", [1.7, "a"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(HoldfastError, match="seed must be a whole number"):
+        adversary(seed=seed).run_standard_evaluation(IMAGES, LABELS)
+
+
+def test_a_device_that_nobody_knows_is_refused():
+    with pytest.raises(BadValueError, match="expected a device such as cpu"):
+        AutoAttack(MODEL, device="cudaa")
+
+
+def test_a_log_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadValueError, match="cannot write the log"):
+        adversary(log_path=tmp_path / "nowhere" / "log.txt").run_standard_evaluation(IMAGES, LABELS)
 
 
 def test_predictions_come_with_the_images_on_request():
@@ -318,6 +405,22 @@ def test_the_state_of_another_evaluation_is_refused(tmp_path, other):
     assert before == path.read_bytes()
 
 
+def layered(activation):
+    """Small layers whose weights are the same whatever stands between them."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), activation, nn.Linear(4, CLASSES))
+    numbers = torch.Generator().manual_seed(7)
+    for weight in net.parameters():
+        nn.init.normal_(weight, generator=numbers)
+    return net.eval()
+
+
+def test_the_state_of_the_same_weights_between_other_activations_is_refused(tmp_path):
+    path = tmp_path / "state.bin"
+    adversary(layered(nn.ReLU())).run_standard_evaluation(IMAGES, LABELS, state_path=path)
+    with pytest.raises(ChangedInputError, match="state of another evaluation"):
+        adversary(layered(nn.Tanh())).run_standard_evaluation(IMAGES, LABELS, state_path=path)
+
+
 def test_a_file_that_is_no_state_is_refused_and_kept(tmp_path):
     path = tmp_path / "state.json"
     path.write_text('{"_attacks_to_run": ["apgd-ce"]}')
@@ -335,3 +438,77 @@ def test_a_state_that_cannot_be_written_is_told_before_the_work(tmp_path):
         )
 
     assert 0 == idle.rows
+
+
+def shown(eot_iter, **options):
+    """Images that the model is shown in a run of APGD on samples that all stand."""
+    model = Counting()
+    made = adversary(model, eps=1e-6, attacks_to_run=["apgd-ce"], **options)
+    made.apgd.eot_iter = eot_iter
+    made.run_standard_evaluation(IMAGES[2:], LABELS[2:])
+    return model.rows
+
+
+def test_eot_iter_multiplies_what_the_model_is_shown():
+    once, thrice, five_times = (shown(draws) for draws in (1, 3, 5))
+
+    assert thrice - once > 2 * 5 * (COUNT - 2)
+    assert thrice - once == five_times - thrice
+
+
+@pytest.mark.parametrize("draws", [0, 2.5, "3"])
+def test_draws_that_are_no_number_of_them_are_refused(draws):
+    with pytest.raises(HoldfastError, match="eot_iter must be"):
+        shown(draws)
+
+
+def test_settings_go_back_with_the_version():
+    made = AutoAttack(MODEL, device="cpu", verbose=False)
+    made.set_version("plus")
+    plus = made.fab.n_restarts, made.apgd.n_restarts
+    made.set_version("standard")
+
+    assert (5, 5) == plus
+    assert (1, 1) == (made.fab.n_restarts, made.apgd.n_restarts)
+
+
+@pytest.mark.parametrize("seed", [1.7, "a", 2**70])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(HoldfastError, match="seed must be a whole number"):
+        adversary(seed=seed).run_standard_evaluation(IMAGES, LABELS)
+
+
+def test_a_radius_of_none_is_refused():
+    with pytest.raises(HoldfastError, match="epsilon must be a number"):
+        adversary(eps=None).run_standard_evaluation(IMAGES, LABELS)
+
+
+def test_a_norm_in_small_letters_may_be_set_later():
+    made = adversary()
+    made.norm = "linf"
+
+    assert ["linf", "linf"] == [attack.norm for attack in made.attacks()]
+
+
+def test_a_device_that_nobody_knows_is_refused():
+    with pytest.raises(HoldfastError, match="expected a device"):
+        adversary(device="cudaa")
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    made = adversary(log_path=tmp_path / "missing" / "a.log")
+
+    with pytest.raises(HoldfastError, match="cannot write the log"):
+        made.run_standard_evaluation(IMAGES, LABELS)
+
+
+def test_the_state_of_the_same_weights_in_another_network_is_refused(tmp_path):
+    def network(activation):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 8), activation, nn.Linear(8, CLASSES))
+
+    path = tmp_path / "state"
+    adversary(network(nn.ReLU())).run_standard_evaluation(IMAGES, LABELS, state_path=path)
+
+    with pytest.raises(HoldfastError, match="another evaluation"):
+        adversary(network(nn.Tanh())).run_standard_evaluation(IMAGES, LABELS, state_path=path)

@@ -11,7 +11,7 @@ from torch import nn
 import holdfast
 from helpers import Textured, pictures
 from holdfast.compat import benchmark
-from holdfast.compat.robustbench import EPS, Part, Prepared, _pixels
+from holdfast.compat.robustbench import EPS, Part, Prepared, _pixels, _write_info
 from holdfast.core.errors import HoldfastError
 from holdfast.records import Store
 from holdfast.records.robustbench import read_model_info
@@ -276,3 +276,11 @@ def test_wrong_numbers_are_told_before_data_is_looked_for(tmp_path, monkeypatch,
     with pytest.raises(HoldfastError, match=r"eps|n_examples"):
         benchmark(Textured(), data_dir=tmp_path, **options)
     assert [] == opened
+
+
+def test_clean_and_corrupted_accuracy_keep_their_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _write_info("cifar10", "corruptions", "M", None, (0.9, 0.4))
+    written = json.loads(Path("model_info/cifar10/corruptions/M.json").read_text())
+
+    assert ("90.00", "40.00") == (written["clean_acc"], written["corruptions_acc"])

@@ -3,7 +3,7 @@ import torch
 from attacks.crowd import Curved, images_of
 
 from holdfast.compat import torchattacks
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import BadValueError, HoldfastError
 from holdfast.perturb.attacks.craft import craft
 
 SHAPE, CLASSES, COUNT = (3, 8, 8), 5, 20
@@ -162,3 +162,115 @@ def test_arrays_serve_as_tensors_do():
     attacked = torchattacks.PGD(MODEL, eps=16 / 255)(IMAGES.numpy(), LABELS.numpy())
 
     assert attacked.equal(torchattacks.PGD(MODEL, eps=16 / 255)(IMAGES, LABELS))
+
+
+def test_eot_iter_multiplies_what_the_model_is_shown():
+    def shown(draws):
+        rows = []
+
+        def model(images):
+            rows.append(len(images))
+            return MODEL(images)
+
+        torchattacks.APGD(model, eps=1e-6, steps=4, eot_iter=draws)(IMAGES, LABELS)
+        return sum(rows)
+
+    once, thrice, five_times = map(shown, (1, 3, 5))
+
+    assert thrice - once > 2 * 4 * COUNT
+    assert thrice - once == five_times - thrice
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ([0.5] * 3, [0.0, 1.0, 1.0]),
+        ([0.5, 0.5], [1.0, 1.0]),
+        (["a", "b", "c"], [1.0] * 3),
+        ([float("nan")] * 3, [1.0] * 3),
+    ],
+)
+def test_a_normalization_that_is_none_is_refused(mean, std):
+    with pytest.raises(HoldfastError, match=r"mean|std"):
+        torchattacks.PGD(MODEL).set_normalization_used(mean, std)
+
+
+def test_pictures_are_not_taken_for_normalized_images():
+    attack = torchattacks.PGD(MODEL)
+    attack.set_normalization_used([0.5] * 3, [0.2] * 3)
+
+    with pytest.raises(HoldfastError, match="normalized float images"):
+        attack((IMAGES * 255).to(torch.uint8), LABELS)
+
+
+@pytest.mark.parametrize("mode", ["random", "least_likely"])
+@pytest.mark.parametrize("label", [-1, CLASSES])
+def test_a_target_is_not_chosen_for_a_label_out_of_range(mode, label):
+    attack = torchattacks.PGD(MODEL)
+    getattr(attack, f"set_mode_targeted_{mode}")()
+
+    with pytest.raises(HoldfastError, match=f"labels must be 0..{CLASSES - 1}"):
+        attack(IMAGES, torch.full_like(LABELS, label))
+
+
+def test_all_wrong_classes_are_aimed_at():
+    several = torchattacks.FAB(MODEL, multi_targeted=True, n_classes=5).part()
+
+    assert (4, 4) == (several.targets, torchattacks.APGDT(MODEL, n_classes=5).part().targets)
+
+
+def gradients_of(eot_iter):
+    """Calls with a gradient while one image that stands is attacked."""
+    calls = []
+
+    def model(images):
+        calls.append(images.requires_grad)
+        return MODEL(images)
+
+    torchattacks.APGD(model, eps=1e-6, steps=5, eot_iter=eot_iter)(IMAGES[:1], LABELS[:1])
+    return sum(calls)
+
+
+def test_each_gradient_is_the_mean_of_as_many_draws_as_eot_iter_says():
+    assert 3 * gradients_of(1) == gradients_of(3)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [
+        ([0.5, 0.5, 0.5], [0.2, 0.0, 0.2], "std must have one finite number a channel, above 0"),
+        ([0.5, 0.5], [0.2, 0.2, 0.2], "mean must have one finite number a channel"),
+        ([0.5, 0.5, 0.5], [0.2, 0.2], "std must have one finite number a channel"),
+        (["a", "b", "c"], [0.2, 0.2, 0.2], "expected mean as a tensor or an array of numbers"),
+        ([0.5, 0.5, 0.5], "imagenet", "expected std as a tensor or an array of numbers"),
+    ],
+)
+def test_constants_that_cannot_normalize_are_refused(mean, std, words):
+    with pytest.raises(HoldfastError, match=words):
+        torchattacks.PGD(MODEL).set_normalization_used(mean=mean, std=std)
+
+
+def test_8_bit_images_are_no_normalized_ones():
+    attack = torchattacks.PGD(MODEL)
+    attack.set_normalization_used(mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4])
+    with pytest.raises(BadValueError, match="expected normalized float images"):
+        attack(IMAGES.mul(255).to(torch.uint8), LABELS)
+
+
+@pytest.mark.parametrize("mode", ["random", "least_likely"])
+def test_labels_that_are_no_classes_choose_no_targets(mode):
+    attack = torchattacks.PGD(MODEL)
+    getattr(attack, f"set_mode_targeted_{mode}")()
+    with pytest.raises(BadValueError, match=r"5 classes, so labels must be 0\.\.4"):
+        attack(IMAGES, LABELS + CLASSES)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        torchattacks.APGDT(MODEL, n_classes=5),
+        torchattacks.FAB(MODEL, multi_targeted=True, n_classes=5),
+    ],
+)
+def test_every_wrong_class_is_aimed_at(attack):
+    assert 4 == attack.part().targets

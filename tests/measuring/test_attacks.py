@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers import Bright, Textured, write_npz
+from holdfast.core.errors import HoldfastError
 from holdfast.perturb.conditions import parse_conditions
 from holdfast.records import Store
 from measuring.attacked import (
@@ -300,3 +301,17 @@ def test_a_stored_curve_can_be_read_back(curve):
     assert {name: frame.shape for name, frame in results.samples.items()} == {
         name: frame.shape for name, frame in stored(path).items()
     }
+
+
+def test_another_number_of_classes_is_no_source():
+    torch.manual_seed(0)
+    source = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(7))
+
+    with pytest.raises(HoldfastError, match=r"gives 7 classes, and .* gives"):
+        measure("fgsm(eps=8/255)", transfer_from=source)
+
+
+@pytest.mark.parametrize("wanted", [None, 3])
+def test_what_is_no_condition_is_refused(wanted):
+    with pytest.raises(HoldfastError, match="expected a condition"):
+        measure(wanted)

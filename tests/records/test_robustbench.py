@@ -160,6 +160,8 @@ def test_the_folder_knows_the_dataset_better_than_the_file(tmp_path):
         ("eps", "8/255/2"),
         ("additional_data", "yes"),
         ("number_forward_passes", "1"),
+        ("number_forward_passes", 0),
+        ("number_forward_passes", 10**20),
         ("authors", ["A. Author"]),
     ],
 )

@@ -33,7 +33,7 @@ _AFTER_AND_SOURCE = re.compile(rf"{_AFTER.pattern}| from \S.*$")
 Data = str | Dataset | tuple[Any, Any] | Iterable[Sequence[torch.Tensor]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """What was measured.
 
@@ -46,6 +46,10 @@ class Results:
     measurements: pl.DataFrame
     samples: dict[str, pl.DataFrame]
     broken: pl.DataFrame
+
+    def __repr__(self) -> str:
+        runs = ", ".join(list(self.samples)[:3]) + (", ..." if len(self.samples) > 3 else "")
+        return f"Results({len(self.samples)} conditions: {runs})"
 
     def value(self, metric: str = "accuracy", condition: str = "clean") -> float:
         """One number; NaN where there was no data.

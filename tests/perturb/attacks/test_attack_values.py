@@ -6,10 +6,12 @@ import math
 from dataclasses import fields
 from fractions import Fraction
 
+import numpy as np
 import pytest
+import torch
 from attacks.cases import BRIEF, CASES, each_attack, each_case
 
-from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError
+from holdfast.core.errors import BadTypeError, BadValueError, HoldfastError, UnknownNameError
 from holdfast.core.specs import build, canonical, parse_spec
 from holdfast.perturb.attacks import ATTACKS
 from holdfast.perturb.attacks.autoattack import AutoAttack
@@ -129,3 +131,15 @@ def test_a_bad_budget_is_refused(case, value):
     for field in known:
         with pytest.raises((BadTypeError, BadValueError), match=f"{field} must be"):
             case.attack(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "eps", [np.float32(8 / 255), np.float64(8 / 255), torch.tensor(8 / 255), np.array(8 / 255)]
+)
+def test_a_number_of_another_library_is_a_radius(eps):
+    assert PGD(eps=Fraction(8, 255)) == PGD(eps=eps)
+
+
+def test_a_list_of_one_number_is_no_radius():
+    with pytest.raises(HoldfastError, match="eps must be a number"):
+        PGD(eps=np.array([8 / 255]))

@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.perturb.attacks._confirming import PUSHES
+from holdfast.perturb.attacks._confirming import PUSHES, Judged
+from holdfast.perturb.attacks._stages import Candidates
 from holdfast.perturb.attacks.ddn import DDN
 from holdfast.perturb.attacks.engine import Engine, Setting
 from holdfast.perturb.attacks.evaluator import Evaluator
 from holdfast.perturb.attacks.fab import FAB
 from holdfast.perturb.attacks.fmn import FMN
 from holdfast.perturb.attacks.pgd import PGD
-from holdfast.perturb.attacks.samples import limit
+from holdfast.perturb.attacks.samples import fresh_samples, limit
 from holdfast.perturb.base import Batch
 
 COUNT, START = 6, 0.3
@@ -221,3 +222,19 @@ def test_a_copy_that_is_wrong_on_the_own_images_alone_is_flagged():
 
     assert {1} == {row[0] for row in found.values()}
     assert {"unconfirmed"} == flags - {"zero_gradients"}
+
+
+def test_a_push_stays_in_the_box():
+    own = torch.full((2, 1, 1, 2), 0.5)
+    found = own + torch.tensor([[0.5, 0.1], [-0.5, 0.1]]).view(2, 1, 1, 2)
+    zeros = torch.zeros(2, dtype=torch.int64)
+    samples = fresh_samples(
+        Batch(own, zeros, zeros), zeros - 1, torch.zeros(2, 2), stages=1, keep_found=False
+    )
+    entry = Candidates(0, samples, found, None)
+    refused = torch.zeros(2, dtype=torch.bool)
+    judged = Judged(entry, FAB(), found, torch.zeros(2, 2), zeros.double(), refused)
+    rows, images = judged.pushed(3.0)
+
+    assert [0, 1] == rows.tolist()
+    torch.testing.assert_close(torch.tensor([[1.0, 0.8], [0.0, 0.8]]), images.view(2, 2))

@@ -367,3 +367,35 @@ def test_what_cannot_be_used_is_told(given, words):
     usual = {"run": "pgd(eps=8/255)", "model": MODEL, "images": IMAGES, "labels": TRUE}
     with pytest.raises(HoldfastError, match=words):
         craft(**{**usual, **given})
+
+
+def test_a_result_is_shown_in_a_line():
+    crafted = weak()
+    fallen = int(crafted.fallen.sum())
+
+    assert repr(crafted).startswith(f"Crafted({fallen} of {COUNT} fallen under pgd(")
+    assert len(repr(crafted)) < 200
+
+
+def test_a_model_that_changes_its_number_of_classes_is_refused():
+    calls = []
+
+    def growing(images):
+        calls.append(len(images))
+        return torch.zeros(len(images), CLASSES + (len(calls) > 3))
+
+    with pytest.raises(HoldfastError, match="gave 4 classes at first and then 5"):
+        craft("square(eps=1/255, queries=9)", growing, IMAGES, torch.zeros_like(LABELS))
+
+
+def test_pixels_that_are_no_numbers_are_told():
+    images = IMAGES.clone()
+    images[0, 0, 0, 0] = torch.nan
+
+    with pytest.raises(HoldfastError, match="some pixels are NaN"):
+        craft("fgsm", MODEL, images, LABELS)
+
+
+def test_a_seed_that_is_no_whole_number_is_refused():
+    with pytest.raises(HoldfastError, match="seed must be a whole number"):
+        craft("fgsm", MODEL, IMAGES, LABELS, seed=1.5)

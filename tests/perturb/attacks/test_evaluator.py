@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from holdfast.core.errors import HoldfastError
 from holdfast.perturb.attacks.base import Query, State
 from holdfast.perturb.attacks.evaluator import Evaluator
 from holdfast.perturb.attacks.pgd import PGD
@@ -103,3 +105,48 @@ def test_halves_of_a_call_keep_their_labels():
     reply, _ = answer(Small())
 
     torch.testing.assert_close(slopes(), reply.gradients)
+
+
+class Broken(nn.Module):
+    """Linear, with gradients that are not numbers in some rows."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, images):
+        images = images.clone()
+        if images.requires_grad:
+            images.register_hook(self.damage)
+        return Linear()(images)
+
+    def damage(self, gradients):
+        damaged = gradients.clone()
+        damaged[self.rows] = torch.nan
+        return damaged
+
+
+def flags_of(model):
+    evaluator = Evaluator(model, slots=7)
+    reply, _ = evaluator.answer(ATTACK, state(), Query(IMAGES, torch.ones(COUNT, dtype=torch.bool)))
+    return evaluator.flags, reply
+
+
+def test_gradients_that_are_not_finite_are_zeros_and_flagged():
+    flags, reply = flags_of(Broken([1]))
+
+    assert {"nonfinite_gradients"} == flags
+    assert reply.gradients.isfinite().all() and not reply.gradients[1].any()
+    torch.testing.assert_close(slopes()[2:], reply.gradients[2:])
+
+
+def test_finite_gradients_are_not_flagged():
+    assert set() == flags_of(Linear())[0]
+
+
+def test_a_memory_too_small_for_one_image_is_told():
+    def crowded(images):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(HoldfastError, match="not hold even one image"):
+        Evaluator(crowded, slots=4).logits(IMAGES)

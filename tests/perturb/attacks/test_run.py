@@ -2,12 +2,14 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
 from helpers import Textured, pictures
 from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError
 from holdfast.perturb.attacks import run as run_module
+from holdfast.perturb.attacks.autoattack import AutoAttack
 from holdfast.perturb.attacks.fgsm import FGSM
 from holdfast.perturb.attacks.pgd import PGD
 from holdfast.perturb.attacks.run import AttackRun
@@ -300,3 +302,17 @@ def test_the_published_budget_of_autoattack_is_what_a_standing_sample_gets():
 
 def test_an_empty_stream_gives_nothing():
     assert [] == list(AttackRun((PGD(),)).run([], MODEL, 0))
+
+
+def test_draws_of_a_randomized_model_are_in_the_budget():
+    assert (101 * 20, 101 * 20) == AttackRun((AutoAttack(version="rand"),)).budgets(10)
+
+
+@pytest.mark.parametrize(
+    ("count", "broken", "raised"),
+    [(1000, 2, False), (1000, 3, True), (10, 1, False), (10, 2, True)],
+)
+def test_a_black_box_is_stronger_beyond_two_in_a_thousand(count, broken, raised):
+    by = np.array(["square"] * broken + ["apgd-ce"] * (count - broken))
+
+    assert raised == ("black_box_stronger" in AttackRun((AutoAttack(),)).judge({"broken_by": by}))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _READ = 256  # images handed to the engine at a time, which cuts them to its slots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Crafted:
     """What became of N images, in the order in which they were given.
 
@@ -68,6 +68,11 @@ class Crafted:
 
     def __len__(self) -> int:
         return len(self.fallen)
+
+    def __repr__(self) -> str:
+        fallen = f"{int(self.fallen.sum())} of {len(self)} fallen"
+        flags = f", flags {', '.join(sorted(self.flags))}" if self.flags else ""
+        return f"Crafted({fallen} under {self.condition}{flags})"
 
     @property
     def robust_accuracy(self) -> float:

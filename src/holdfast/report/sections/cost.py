@@ -38,7 +38,7 @@ _NOTE = (
     "An evaluation is one image through the model once; with its gradient it counts once too. "
     "Passes include the clean one and confirmations, and those at smaller radii where these were "
     "tried first. The full budget is what an image that stands received: an attack that does not "
-    "let fallen images go spends it on each. It is unknown where none stood to the end."
+    "let fallen images go spends it on each; of the others it is unknown where none stood."
 )
 _COLUMNS = (
     Column("cost-model", "Model"),
