@@ -164,61 +164,6 @@ def test_arrays_serve_as_tensors_do():
     assert attacked.equal(torchattacks.PGD(MODEL, eps=16 / 255)(IMAGES, LABELS))
 
 
-def test_eot_iter_multiplies_what_the_model_is_shown():
-    def shown(draws):
-        rows = []
-
-        def model(images):
-            rows.append(len(images))
-            return MODEL(images)
-
-        torchattacks.APGD(model, eps=1e-6, steps=4, eot_iter=draws)(IMAGES, LABELS)
-        return sum(rows)
-
-    once, thrice, five_times = map(shown, (1, 3, 5))
-
-    assert thrice - once > 2 * 4 * COUNT
-    assert thrice - once == five_times - thrice
-
-
-@pytest.mark.parametrize(
-    ("mean", "std"),
-    [
-        ([0.5] * 3, [0.0, 1.0, 1.0]),
-        ([0.5, 0.5], [1.0, 1.0]),
-        (["a", "b", "c"], [1.0] * 3),
-        ([float("nan")] * 3, [1.0] * 3),
-    ],
-)
-def test_a_normalization_that_is_none_is_refused(mean, std):
-    with pytest.raises(HoldfastError, match=r"mean|std"):
-        torchattacks.PGD(MODEL).set_normalization_used(mean, std)
-
-
-def test_pictures_are_not_taken_for_normalized_images():
-    attack = torchattacks.PGD(MODEL)
-    attack.set_normalization_used([0.5] * 3, [0.2] * 3)
-
-    with pytest.raises(HoldfastError, match="normalized float images"):
-        attack((IMAGES * 255).to(torch.uint8), LABELS)
-
-
-@pytest.mark.parametrize("mode", ["random", "least_likely"])
-@pytest.mark.parametrize("label", [-1, CLASSES])
-def test_a_target_is_not_chosen_for_a_label_out_of_range(mode, label):
-    attack = torchattacks.PGD(MODEL)
-    getattr(attack, f"set_mode_targeted_{mode}")()
-
-    with pytest.raises(HoldfastError, match=f"labels must be 0..{CLASSES - 1}"):
-        attack(IMAGES, torch.full_like(LABELS, label))
-
-
-def test_all_wrong_classes_are_aimed_at():
-    several = torchattacks.FAB(MODEL, multi_targeted=True, n_classes=5).part()
-
-    assert (4, 4) == (several.targets, torchattacks.APGDT(MODEL, n_classes=5).part().targets)
-
-
 def gradients_of(eot_iter):
     """Calls with a gradient while one image that stands is attacked."""
     calls = []

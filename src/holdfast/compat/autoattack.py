@@ -136,7 +136,7 @@ class AutoAttack:
     ) -> None:
         if is_tf_model:
             raise BadValueError("expected a model that takes and gives torch tensors")
-        norm = published_norm(norm)
+        self.norm = norm
         if version not in MEMBERS:
             raise unknown_name("version", str(version), MEMBERS)
         if version != "custom" and len(attacks_to_run):
@@ -144,11 +144,11 @@ class AutoAttack:
                 f"attacks_to_run goes with version='custom', got version={version!r}, which has "
                 f"its own: {', '.join(MEMBERS[version])}"
             )
-        self.model, self.norm, self.epsilon, self.seed = model, norm, eps, seed
+        self.model, self.epsilon, self.seed = model, eps, seed
         self.verbose, self.log_path = verbose, log_path
         self.device = _present(device)
         self.attacks_to_run = list(attacks_to_run)
-        common = {"eps": eps, "norm": norm}
+        common = {"eps": eps, "norm": self.norm}
         steps = {"n_iter": 100, "eot_iter": 1, "rho": 0.75, "use_largereps": False}
         self.apgd = Settings("apgd", {**steps, "n_restarts": 5}, common)
         self.apgd_targeted = Settings(
@@ -165,6 +165,15 @@ class AutoAttack:
             {**common, "resc_schedule": False},
         )
         self.set_version(version)
+
+    @property
+    def norm(self) -> str:
+        """Linf, L2 or L1; read in any case."""
+        return self._norm
+
+    @norm.setter
+    def norm(self, norm: str) -> None:
+        self._norm = published_norm(norm)
 
     def set_version(self, version: str = "standard") -> None:
         """Set the attacks of a version, and their settings as published."""
@@ -288,7 +297,7 @@ class AutoAttack:
     def _ball(self) -> dict[str, Any]:
         if self.epsilon is None:
             raise BadTypeError("epsilon must be a number such as 8/255, got None")
-        return {"norm": NORMS[published_norm(self.norm)], "eps": self.epsilon}
+        return {"norm": NORMS[self.norm], "eps": self.epsilon}
 
     def _apgd(self, settings: Settings, **others: Any) -> APGD:
         l1 = self.norm == "L1"
