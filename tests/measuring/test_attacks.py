@@ -13,6 +13,7 @@ from measuring.attacked import (
     COUNT,
     CURVE,
     IMAGES,
+    LABELS,
     MODEL,
     WEAK,
     attacked,
@@ -238,6 +239,11 @@ def test_a_transferred_attack_has_no_flags_of_white_boxes(spec):
 
 
 # Failures
+
+
+def test_labels_that_are_true_or_false_are_refused():
+    with pytest.raises(HoldfastError, match=r"whole numbers \[N\].*torch\.bool"):
+        measure(WEAK, data=(IMAGES, LABELS > 2))
 
 
 class Blind(Textured):

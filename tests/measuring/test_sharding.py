@@ -11,7 +11,7 @@ from helpers import Textured
 from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.measuring.sharding import Replica, replicate, run_sharded, split_devices
 from holdfast.models import load_model
-from holdfast.perturb.base import Batch, Perturbation, forward_once
+from holdfast.perturb.base import Batch, Outcome, Perturbation, forward_once
 from holdfast.perturb.clean import Clean
 from measuring.attacked import CURVE, IMAGES, LABELS, MODEL, attacked, measure, row
 
@@ -206,6 +206,25 @@ def test_what_holds_samples_back_gives_them_at_its_end():
     found = told(run_sharded(Held(), batches(), replicas(MODEL, MODEL), 0))
 
     assert set(range(len(IMAGES))) == set(found)
+
+
+@dataclass(frozen=True)
+class Looking(Perturbation):
+    """Tells where the images are."""
+
+    spec = "looking"
+    kind = "clean"
+
+    def run(self, batches, classifier, seed):
+        for batch in batches:
+            yield Outcome.only_flags(frozenset({batch.images.device.type}))
+
+
+def test_images_come_to_a_replica_on_its_device():
+    meta = Replica(MODEL, torch.device("meta"))
+    found = list(run_sharded(Looking(), batches(), [meta, meta], 0))
+
+    assert [{"meta"}] * 8 == [outcome.flags for outcome in found]
 
 
 def test_a_replica_has_weights_of_its_own():

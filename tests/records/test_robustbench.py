@@ -161,6 +161,7 @@ def test_the_folder_knows_the_dataset_better_than_the_file(tmp_path):
         ("additional_data", "yes"),
         ("number_forward_passes", "1"),
         ("number_forward_passes", 0),
+        ("number_forward_passes", -1),
         ("number_forward_passes", 10**20),
         ("authors", ["A. Author"]),
     ],

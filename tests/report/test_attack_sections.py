@@ -208,6 +208,16 @@ def test_an_attack_without_a_radius_shows_its_median_norm_and_no_accuracy(eviden
     )
 
 
+def test_the_median_norm_is_that_of_images_that_are_right_when_clean(tmp_path):
+    norms = [0.0, 0.0, 0.0, 0.1, 0.2, float("nan")]
+    rows = smallest(0).head(6).with_columns(norm=pl.Series(norms))
+    known = one_attack(tmp_path, rows, FMN, eps=None)
+    cell = under(first(build("robust", known), Table), "FMN Linf smallest norm")[MODELS[0]]
+
+    assert (0.2, "51.0/255") == (cell.order, cell.text)
+    assert "3 images, 1 stand" == cell.detail.splitlines()[1]
+
+
 def test_a_model_without_the_attack_is_not_measured_and_not_zero(tmp_path):
     known = one_attack(tmp_path, attacked(0, 2 / 255, MEMBERS))
     add_attack(known.store, 1, auto(1), attacked(1, 4 / 255, MEMBERS), eps=4 / 255)

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from holdfast.metrics.smallest_norm import median
 from holdfast.records import Store
 from holdfast.report import condition_table, summary
 from holdfast.report.attacks import (
@@ -21,7 +22,6 @@ from holdfast.report.evidence import Evidence
 from holdfast.report.sections.confusion import _most_confused, confusion
 from holdfast.report.sections.cost import _edges
 from holdfast.report.sections.eps import half_lost
-from holdfast.report.sections.robust import median
 from report.make_attacks import EPS, MEMBERS, add_attack, attacked, auto
 from report.make_store import MODELS, add_run, samples_of
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.core.errors import BadValueError, MissingError, StoreError
 from holdfast.records.flags import TOO_HIGH
@@ -89,7 +89,7 @@ class ModelInfo(BaseModel):
     architecture: str = ""
     dataset: str | None = None
     additional_data: bool | None = None
-    number_forward_passes: int = 1
+    number_forward_passes: int = Field(default=1, ge=1)
     reported: float | None = None
     footnote: str = ""
 

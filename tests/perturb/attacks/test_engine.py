@@ -412,5 +412,21 @@ def test_images_of_several_shapes_are_refused():
         verdicts([FGSM(eps=0.1)], stream=stream)
 
 
+class Rough(nn.Module):
+    """The same logits; a derivative at the clean images alone."""
+
+    def forward(self, images):
+        moved = ~(images[:, None] == IMAGES).flatten(2).all(2).any(1)
+        nothing = 0 * images.flatten(1).sum(1)
+        return MODEL(images) + 0 * torch.where(moved, nothing, 1.0).sqrt()[:, None]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_gradients_that_are_not_finite_are_flagged_from_the_step_where_they_begin(steps):
+    _, flags = verdicts([PGD(**WEAK, steps=steps, random_start=False)], model=Rough())
+
+    assert (steps == 2) == ("nonfinite_gradients" in flags)
+
+
 def pictures_again():
     return torch.from_numpy(pictures(COUNT, 32)).permute(0, 3, 1, 2).float() / 255

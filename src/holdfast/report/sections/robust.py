@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from holdfast.metrics.intervals import Estimate
-from holdfast.metrics.smallest_norm import median
+from holdfast.metrics.smallest_norm import median_norm
 from holdfast.records.flags import TOO_HIGH
 from holdfast.report import numbers
 from holdfast.report.attacks import attacks, headline, is_attacked, norms
@@ -204,12 +204,11 @@ def _norm_cell(member: Member, condition: Condition, evidence: Evidence) -> Cell
     if samples is None or not is_attacked(samples):
         return number_cell(None, numbers.NOT_MEASURED)
     sizes = norms(samples)
-    right = sizes[sizes > 0]
-    if not len(right):
+    found, norm = median_norm(sizes), condition.norm or ""
+    if not found.count:
         return number_cell(math.nan, numbers.NO_DATA, "no image is right when clean")
-    found, norm = median(right), condition.norm or ""
     ends = " to ".join(_size(end, norm) for end in (found.low, found.high))
-    stand = int(np.isinf(right).sum())
+    stand = int(np.isinf(sizes).sum())
     detail = f"{ends}\n{numbers.count(found.count)} images, {numbers.count(stand)} stand"
     return number_cell(found.value, _size(found.value, norm), detail)
 
