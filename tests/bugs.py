@@ -244,8 +244,8 @@ _SQUARE = [
 _REFUSALS = [
     Bug(
         "averaging over draws forgotten outside of rand",
-        'getattr(part, "repeats", 1)',
-        "1",
+        "wanted = part.repeats",
+        "wanted = 1",
         file="perturb/attacks/run.py",
         tests=("compat/test_autoattack.py", "compat/test_torchattacks.py"),
     ),

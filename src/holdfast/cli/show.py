@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,43 +90,42 @@ def _print_attacks(frame: pl.DataFrame) -> None:
 
     every = condition_table(frame)
     rows = every.filter(pl.col("family") == "attack", pl.col("eps").is_not_null())
-    if rows.is_empty():
-        return
-    columns = ["model", "data", "attack", "robust accuracy", "images"]
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows.iter_rows(named=True):
-        robust = numbers.percent_interval(row["value"], row["low"], row["high"])
-        cells = [row["model"], _where(row, every), row["title"], robust]
-        table.add_row(*map(_safe, [*cells, numbers.count(row["count"])]))
-    out.print()
-    out.print(table)
-    out.print(
-        "share of all images that are right and stand the attack; an upper bound", style="dim"
+    _print_found(
+        rows,
+        "robust accuracy",
+        lambda row: numbers.percent_interval(row["value"], row["low"], row["high"]),
+        "share of all images that are right and stand the attack; an upper bound",
     )
 
 
 def _print_smallest(frame: pl.DataFrame) -> None:
     """Print one row a model and attack without a radius; nothing where there are none."""
-    import polars as pl
-
     from holdfast.report import condition_table, numbers
 
-    rows = condition_table(frame, metric="median_norm")
-    rows = rows.filter(pl.col("family") == "attack", pl.col("eps").is_null())
+    _print_found(
+        condition_table(frame, metric="median_norm"),
+        "median perturbation",
+        lambda row: numbers.size_interval(row["value"], row["low"], row["high"], row["norm"]),
+        "size of the smallest perturbation found, over images that are right when clean",
+    )
+
+
+def _print_found(
+    rows: pl.DataFrame, heading: str, told: Callable[[dict[str, Any]], str], legend: str
+) -> None:
+    """Print what attacks found, one row a model and attack, and below it what it is."""
+    from holdfast.report import numbers
+
     if rows.is_empty():
         return
-    columns = ["model", "data", "attack", "median perturbation", "images"]
+    columns = ["model", "data", "attack", heading, "images"]
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows.iter_rows(named=True):
-        size = numbers.size_interval(row["value"], row["low"], row["high"], row["norm"])
-        cells = [row["model"], _where(row, rows), row["title"], size]
+        cells = [row["model"], _where(row, rows), row["title"], told(row)]
         table.add_row(*map(_safe, [*cells, numbers.count(row["count"])]))
     out.print()
     out.print(table)
-    out.print(
-        "size of the smallest perturbation found, over images that are right when clean",
-        style="dim",
-    )
+    out.print(legend, style="dim")
 
 
 def _raised(frame: pl.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:

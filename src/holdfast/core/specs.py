@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from holdfast.core.errors import BadValueError, unknown_name
 
 _LONGEST = 500  # characters of a spec that a person means
-_SMALLEST_PART = 15  # 1/17 is written 15/255, and 1/5 as it is
+SMALLEST_PART = 15  # 1/17 is written 15/255, and 1/5 as it is
 _LARGEST = 2**63 - 1  # whole number that a table can hold
 Scalar = bool | int | float | Fraction | str
 Value = Scalar | tuple[Scalar, ...]
@@ -207,7 +207,7 @@ def _text(value: Any) -> str:
 def _fraction(value: Fraction) -> str:
     """As p/q; in 255ths, the unit of pixels, where it is a small number of them."""
     over, under = value.numerator, value.denominator
-    if 255 % under == 0 and under >= _SMALLEST_PART:
+    if 255 % under == 0 and under >= SMALLEST_PART:
         over, under = over * (255 // under), 255
     return f"{over}/{under}"
 

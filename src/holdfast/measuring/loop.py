@@ -318,7 +318,8 @@ def _rows(subject: Subject, run: Run, scores: RunScores, options: Options) -> li
     if stopped:  # else all are measured, and the interval is the usual one
         low, high = sequence_of(columns["correct"], total)
         estimates["accuracy"] = replace(estimates["accuracy"], low=low, high=high)
-    if run.perturbation.columns().get("norm") and run.perturbation.columns()["eps"] is None:
+    told = run.perturbation.columns()
+    if told.get("norm") and told["eps"] is None:  # an attack that seeks the smallest
         estimates["median_norm"] = median_norm(samples["norm"].to_numpy())
     return [
         _row(subject, run, options, status="ok", metric=name, **asdict(found), **shared)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -302,7 +303,7 @@ def unit_images(images: torch.Tensor) -> torch.Tensor:
     low, high = float(images.min()), float(images.max())
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         hint = "divide by 255?" if high > 2 else "is the normalization applied already?"
-        if low != low:  # noqa: PLR0124 - NaN alone is not itself
+        if math.isnan(low):
             hint = "some pixels are NaN"
         raise BadValueError(f"images must be in [0, 1], got [{low:.4g}, {high:.4g}]; {hint}")
     return images.float().clamp(0, 1)

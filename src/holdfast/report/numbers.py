@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from holdfast.core.specs import SMALLEST_PART
+
 NOT_MEASURED = "not measured"
 NO_DATA = "no data"
 PERCENT_TICKS = ".0%"  # how plotly is told to write an axis of fractions
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _TINY = 1e-9  # how far eps * 255 may lie from a whole number that was meant
-_SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
@@ -89,7 +90,7 @@ def eps(value: float | None) -> str:
         return NOT_MEASURED
     levels = value * 255
     part = Fraction(round(levels), 255)
-    if part.denominator >= _SMALLEST_PART and abs(levels - round(levels)) < _TINY * 255:
+    if part.denominator >= SMALLEST_PART and abs(levels - round(levels)) < _TINY * 255:
         return f"{round(levels)}/255"
     return f"{value:g}"
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
 from holdfast.core.randomness import Keys
 from holdfast.core.registry import Registry
+from holdfast.core.specs import SMALLEST_PART
 from holdfast.perturb.attacks._lanes import Lanes
 from holdfast.perturb.attacks.balls import BALLS, Ball
 from holdfast.perturb.base import Classifier
@@ -108,7 +109,6 @@ class State(Lanes):
 Eps = Fraction | float  # in pixels of [0, 1]
 Target = str | int  # a class, or a rule that chooses one from the clean logits
 TARGET_RULES = ("second", "least_likely", "random")
-_SMALLEST_PART = 15  # denominators below it are read more easily as decimals
 _LARGEST_EPS = {"linf": 1.0, "l2": math.inf, "l1": math.inf}
 _LEVELS = 255  # the largest of an 8-bit pixel
 _FLOAT32 = 2**-24  # rounding of a float32, relative: 8/255 computed in it is 8/255
@@ -162,6 +162,7 @@ class Attack(OnImages, ABC):
     eps: Any
     target: Any
     steps: Any  # of those that take steps
+    repeats: Any = 1  # draws of a randomized model over which its gradients are averaged
 
     @property
     def ball(self) -> Ball:
@@ -275,7 +276,7 @@ def canonical_eps(eps: Any, norm: str) -> Eps:
     level = round(float(eps) * _LEVELS)
     part = Fraction(level, _LEVELS)
     exact = level > 0 and abs(level / _LEVELS - float(eps)) <= _FLOAT32 * float(eps)
-    return part if exact and part.denominator >= _SMALLEST_PART else float(eps)
+    return part if exact and part.denominator >= SMALLEST_PART else float(eps)
 
 
 def check_target(target: Any) -> None:

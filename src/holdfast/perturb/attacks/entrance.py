@@ -141,13 +141,12 @@ class Shown:
         self._model = model
         self._shape = list(shape)
         self._dtype = _dtype_of(model)
-        self._answered = False
-        self._classes = 0
+        self._classes = 0  # of its answers; before the first one 0
         twin = None if isinstance(model, nn.Module) else getattr(model, "search", None)
         self.search: Classifier = twin or self
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits = self._model(images.to(self._dtype)) if self._answered else self._first(images)
+        logits = self._model(images.to(self._dtype)) if self._classes else self._first(images)
         if not isinstance(logits, Tensor):
             raise BadValueError(
                 f"the model returns {type(logits).__name__}; expected one tensor of logits "
@@ -164,7 +163,6 @@ class Shown:
                 f"the model gave {self._classes} classes at first and then {logits.shape[1]}: it "
                 "must always give the same number of logits"
             )
-        self._answered = True
         return logits.float()
 
     def _first(self, images: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ class AttackRun(OnImages, Perturbation):
         """Draws over which each of `members` averages its gradients; one for black boxes."""
         found: list[int] = []
         for part in self.parts:
-            wanted = getattr(part, "repeats", 1)
+            wanted = part.repeats
             attacks = part.attacks if isinstance(part, AutoAttack) else [part]
             found += [wanted if attack.gradients else 1 for attack in attacks]
         return tuple(found)
