@@ -256,7 +256,7 @@ def test_wrong_arguments_are_told(options, words):
 def test_draws_that_are_no_whole_number_from_one_are_refused(eot_iter):
     made = adversary()
     made.apgd.eot_iter = eot_iter
-    with pytest.raises(HoldfastError, match="eot_iter must be"):
+    with pytest.raises(HoldfastError, match=r"eot_iter\) must be"):
         made.run_standard_evaluation(IMAGES, LABELS)
 
 

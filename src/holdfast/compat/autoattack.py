@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,7 @@ from holdfast.compat._state import State, identity_of
 from holdfast.compat._telling import LOGGER, tell_flags, telling
 from holdfast.core.errors import BadTypeError, BadValueError, unknown_name
 from holdfast.core.randomness import checked_seed
-from holdfast.perturb.attacks._steps import check_whole
-from holdfast.perturb.attacks.apgd import APGD
+from holdfast.perturb.attacks.apgd import APGD, AveragedAPGD
 from holdfast.perturb.attacks.base import Attack
 from holdfast.perturb.attacks.craft import Crafted, Crafting
 from holdfast.perturb.attacks.entrance import Shown, as_images, as_whole, evaluating
@@ -81,23 +79,6 @@ class Settings:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class AveragedAPGD(APGD):
-    """APGD whose gradients are averaged over some draws of a randomized model (EoT).
-
-    Source: Athalye et al. 2018, arXiv:1707.07397.
-
-    Attributes:
-        repeats: How many draws.
-    """
-
-    repeats: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole("eot_iter", self.repeats)
 
 
 class AutoAttack:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.compat.autoattack import NORMS, AveragedAPGD, published_norm
+from holdfast.compat.autoattack import NORMS, published_norm
 from holdfast.core.errors import BadValueError, unknown_name
 from holdfast.core.randomness import checked_seed, keys_for
 from holdfast.perturb.attacks import autoattack as ensemble
 from holdfast.perturb.attacks import fab, fgsm, pgd, square
 from holdfast.perturb.attacks.admission import check_labels
+from holdfast.perturb.attacks.apgd import AveragedAPGD
 from holdfast.perturb.attacks.craft import craft
 from holdfast.perturb.attacks.entrance import (
     Shown,

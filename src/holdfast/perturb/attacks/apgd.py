@@ -186,3 +186,20 @@ class APGD(Attack):
         if self.large_eps:
             raise BadValueError(f"large_eps=True is for norm=l1, got norm={self.norm}")
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragedAPGD(APGD):
+    """APGD whose gradients are averaged over some draws of a randomized model (EoT).
+
+    Source: Athalye et al. 2018, arXiv:1707.07397.
+
+    Attributes:
+        repeats: How many draws.
+    """
+
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("repeats (eot_iter)", self.repeats)
