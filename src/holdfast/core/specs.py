@@ -108,7 +108,7 @@ def format_spec(name: str, arguments: dict[str, Any]) -> str:
 
 def canonical(name: str, part: Any) -> str:
     """Canonical text of a frozen dataclass registered as `name`."""
-    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
     return format_spec(name, fields)
 
 
@@ -143,11 +143,17 @@ def _coerce(what: str, value: Value, wanted: Any) -> Value:
         if typing.get_origin(option) is typing.Literal:
             if (type(value), value) in [(type(one), one) for one in typing.get_args(option)]:
                 return value
-        elif option in (int, str, bool, Fraction) and type(value) is option:
+        elif (option in (int, str, bool, Fraction) and type(value) is option) or (
+            option == tuple[str, ...] and _are_words(value)
+        ):
             return value
     names = " or ".join(_type_name(o) for o in options if o is not type(None))
     shown = repr(value) if isinstance(value, str) else _text(value)
     raise BadValueError(f"{what} must be {names}, got {shown}{_unquoted(value)}")
+
+
+def _are_words(value: Value) -> bool:
+    return isinstance(value, tuple) and all(type(word) is str for word in value)
 
 
 def _unquoted(value: Value) -> str:
@@ -165,6 +171,7 @@ def _type_name(option: Any) -> str:
     if typing.get_origin(option) is typing.Literal:
         return " or ".join(_text(value) for value in typing.get_args(option))
     names = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
+    names |= {tuple[str, ...]: "a list of words"}
     return names.get(option, "a fraction")
 
 

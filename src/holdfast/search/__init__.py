@@ -1,0 +1,1 @@
+"""Which architecture: spaces, tables of recorded scores, objectives, searchers and proxies."""

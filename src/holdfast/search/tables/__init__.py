@@ -1,0 +1,1 @@
+"""Recorded scores: one reader a published format, one table for all of them."""
