@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "measuring": _PARTS,
     "compat": _PARTS | {"measuring"},
     "training": _PARTS | {"measuring"},
-    "study": _PARTS | {"measuring", "training"},
+    "search": _PARTS | {"measuring"},
+    "study": _PARTS | {"measuring", "training", "search"},
     "report": {"core", "records", "metrics"},
-    "cli": _PARTS | {"measuring", "compat", "training", "study", "report"},
+    "cli": _PARTS | {"measuring", "compat", "training", "search", "study", "report"},
 }
 MAY_NOT_USE = {
     "core": {"torchvision", "timm", "polars"},

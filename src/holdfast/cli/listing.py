@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from holdfast.cli.console import guarded, out
@@ -22,23 +23,37 @@ class What(StrEnum):
     CORRUPTIONS = "corruptions"
     ATTACKS = "attacks"
     METRICS = "metrics"
+    SPACES = "spaces"
+    TABLES = "tables"
+    SEARCHERS = "searchers"
+    PROXIES = "proxies"
 
 
 @guarded
 def listing(
-    what: Annotated[What, typer.Argument(help="models, data, corruptions, attacks or metrics.")],
+    what: Annotated[
+        What,
+        typer.Argument(
+            help="models, data, corruptions, attacks, metrics; for a search: spaces, tables, "
+            "searchers, proxies."
+        ),
+    ],
     pattern: Annotated[
         str, typer.Argument(help="Only names that contain this, such as resnet50.")
     ] = "",
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List models, data sets, corruptions, attacks or metrics."""
+    """List models, data sets, corruptions, attacks, metrics, and what a search can use."""
     columns, rows = {
         What.MODELS: _models,
         What.DATA: _data,
         What.CORRUPTIONS: _corruptions,
         What.ATTACKS: _attacks,
         What.METRICS: _metrics,
+        What.SPACES: _spaces,
+        What.TABLES: _tables,
+        What.SEARCHERS: _searchers,
+        What.PROXIES: _proxies,
     }[what]()
     kept = [row for row in rows if pattern.lower() in row[0].lower()]
     if json_lines:
@@ -47,7 +62,7 @@ def listing(
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in kept:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     out.print(table)
     if not kept:
         out.print(f"no {what} with {pattern!r} in the name", markup=False)
@@ -89,3 +104,38 @@ def _metrics() -> tuple[tuple[str, ...], Rows]:
     cards = [METRICS[name] for name in METRICS]
     rows: Rows = [(card.name, card.unit, card.better, card.definition) for card in cards]
     return ("metric", "unit", "better", "definition"), rows
+
+
+def _spaces() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.search.spaces import SPACES, space_of
+
+    spaces = [(name, space_of(name)) for name in SPACES]
+    rows: Rows = [
+        (name, f"{space.size:,}" if space.size else "not known", space.about)
+        for name, space in spaces
+    ]
+    return ("space", "architectures", "what it holds"), rows
+
+
+def _tables() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.search.tables.loading import known_tables
+
+    return ("table", "what it holds", "source", "reader", "how to get it"), [*known_tables()]
+
+
+def _searchers() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.search.searchers import SEARCHERS, searcher
+    from holdfast.search.searchers.base import spec_of
+
+    rows: Rows = [(name, spec_of(searcher(name)), SEARCHERS[name].about) for name in SEARCHERS]
+    return ("searcher", "with its settings", "what it does"), rows
+
+
+def _proxies() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.search.proxies.base import PROXIES
+
+    rows: Rows = [
+        (name, "larger" if PROXIES[name].sign > 0 else "smaller", PROXIES[name].about)
+        for name in PROXIES
+    ]
+    return ("proxy", "better", "what it measures"), rows

@@ -10,11 +10,13 @@ import typer
 
 from holdfast.cli.console import take_debug
 from holdfast.cli.craft import craft
+from holdfast.cli.data import app as data
 from holdfast.cli.demo import demo
 from holdfast.cli.listing import listing
 from holdfast.cli.measure import measure
 from holdfast.cli.model_info import read, write
 from holdfast.cli.report import report
+from holdfast.cli.search import app as search
 from holdfast.cli.show import show
 from holdfast.core.version import VERSION
 
@@ -51,6 +53,8 @@ app.command("measure")(measure)
 app.command("craft")(craft)
 app.command("show")(show)
 app.command("report")(report)
+app.add_typer(search, name="search")
+app.add_typer(data, name="data")
 app.command("list")(listing)
 app.command("write-model-info")(write)
 app.command("read-model-info")(read)

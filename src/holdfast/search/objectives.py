@@ -6,6 +6,8 @@ reads the test split, unless that is asked for by name.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -239,8 +241,16 @@ class TableObjective:
         constraints: Sequence[Constraint] = (),
         *,
         missing: Literal["refuse", "fail"] = "refuse",
+        space: Space | None = None,
     ) -> None:
         """Read the table.
+
+        Args:
+            table: Recorded scores.
+            quantities: One, or several for a Pareto front.
+            constraints: What must be kept.
+            missing: What an architecture without a value is: refused now, or a failed query.
+            space: Where to search, if not in the whole space of the table.
 
         Raises:
             BadValueError: No objective, values are missing and not to be taken as failures, or
@@ -248,7 +258,7 @@ class TableObjective:
         """
         if not quantities:
             raise BadValueError("a search needs an objective, as in --objective clean")
-        self.space: Space = table.space
+        self.space = space or table.space
         self.quantities = tuple(quantities)
         self.constraints = tuple(constraints)
         columns = [one.of(table) for one in self.quantities]
@@ -271,6 +281,14 @@ class TableObjective:
             return self._scores[arch]
         except KeyError:
             return self._scores.get(self.space.canonical(arch), _FAILED)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 over all architectures and their merits."""
+        body = hashlib.sha256()
+        for arch, score in sorted(self._scores.items()):
+            body.update(f"{arch} {score.merit!r}\n".encode())
+        return body.hexdigest()
 
     def ranked(self) -> list[tuple[str, Score]]:
         """All recorded architectures, the best first."""
@@ -354,12 +372,24 @@ def build_objective(
     *,
     choice: Choice | None = None,
     missing: Literal["refuse", "fail"] = "refuse",
+    unique: bool = False,
 ) -> TableObjective:
-    """Objective of texts; see `read_quantity`, `read_constraint` and `TableObjective`."""
+    """Objective of texts; see `read_quantity`, `read_constraint` and `TableObjective`.
+
+    Raises:
+        BadValueError: As these; or `unique` for a space that does not draw classes.
+    """
     chosen = choice or Choice()
     return TableObjective(
         table,
         [read_quantity(text, table, chosen) for text in objectives],
         [read_constraint(text, table, chosen) for text in constraints],
         missing=missing,
+        space=_unique(table.space) if unique else None,
     )
+
+
+def _unique(space: Space) -> Space:
+    if not hasattr(space, "unique"):
+        raise BadValueError(f"{space.spec} has no classes of equal architectures to draw from")
+    return dataclasses.replace(space, unique=True)  # type: ignore[type-var]  # spaces are

@@ -1,0 +1,319 @@
+"""`holdfast search`: which architecture?"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from holdfast.cli.console import err, guarded, out, say
+from holdfast.cli.search_tables import tell_proxies, tell_search, tell_study
+
+if TYPE_CHECKING:
+    from holdfast.search.run import Prepared, Repetition
+
+app = typer.Typer(
+    help="Which architecture? Search recorded scores, look at tables, rate untrained networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class SelectOn(StrEnum):
+    """Split that a search may see."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Missing(StrEnum):
+    """What an architecture without a value is."""
+
+    REFUSE = "refuse"
+    FAIL = "fail"
+
+
+TableText = Annotated[
+    str,
+    typer.Option(
+        "--table",
+        "-t",
+        help="digits (ships with the package), a name of `holdfast list tables`, a file or folder.",
+    ),
+]
+Dataset = Annotated[str | None, typer.Option(help="Data set of the columns, such as cifar10.")]
+Training = Annotated[str | None, typer.Option(help="plain or adversarial.")]
+Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs of the trained networks.")]
+
+
+@app.command("run")
+@guarded
+def run_search(
+    objectives: Annotated[
+        list[str],
+        typer.Option(
+            "--objective",
+            "-O",
+            help="What to maximize: clean, 'pgd(eps=8/255)', 'mean(corruptions)', "
+            "'0.5*clean + 0.5*mean(attacks)', 'min:latency(device=pi5)'; repeat it for a front.",
+        ),
+    ],
+    table: TableText = "digits",
+    searchers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--searcher",
+            "-s",
+            help="Names of `holdfast list searchers`, such as random,local,'evolution"
+            "(population=30)'.  [default: random,local,evolution]",
+        ),
+    ] = None,
+    constraints: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constraint", "-c", help="A bound to keep, such as 'latency(device=pi5) <= 6'."
+        ),
+    ] = None,
+    budget: Annotated[int, typer.Option("--budget", "-b", help="Queries of a repetition.")] = 192,
+    trials: Annotated[
+        int, typer.Option("--trials", "-n", help="Repetitions of each searcher.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    select_on: Annotated[
+        SelectOn,
+        typer.Option(help="Split that a search sees; test is what published comparisons did."),
+    ] = SelectOn.VALIDATION,
+    dataset: Dataset = None,
+    training: Training = None,
+    epochs: Epochs = None,
+    unique: Annotated[
+        bool,
+        typer.Option(
+            "--unique", help="Draw each class of equal architectures with the same probability."
+        ),
+    ] = False,
+    missing: Annotated[
+        Missing,
+        typer.Option(help="Architectures without a value: refuse now, or fail when asked for."),
+    ] = Missing.REFUSE,
+    score: Annotated[
+        list[str] | None,
+        typer.Option("--score", help="Columns that the winners are scored on afterwards."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: as many as cores.")
+    ] = 0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "--store", "-o", help="Folder for trials and page; the same command goes on."
+        ),
+    ] = None,
+) -> None:
+    """Search a table of recorded scores, and tell what each searcher found.
+
+    Accuracies are recorded, so a query costs nothing; what is compared is how few queries a
+    searcher needs. Repetitions differ in their random numbers alone. A searcher sees the
+    validation split; what it ends with is scored on the test split afterwards.
+
+    Example: holdfast search run --objective 'pgd(eps=0.1)[training=adversarial]'
+    --searcher random,local,evolution --budget 60 --trials 20 --out robust-cells
+    """
+    from holdfast.core.specs import split_specs
+    from holdfast.records.searches import write_search
+    from holdfast.search.conclude import conclude, trials_frame
+    from holdfast.search.run import Plan, Prepared
+
+    given = {"dataset": dataset, "training": training, "epochs": epochs}
+    named = [one for text in searchers or ["random,local,evolution"] for one in split_specs(text)]
+    plan = Plan(
+        table=table,
+        objectives=tuple(objectives),
+        searchers=tuple(named),
+        constraints=tuple(constraints or ()),
+        budget=budget,
+        repetitions=trials,
+        seed=seed,
+        select_on=select_on.value,
+        given={key: value for key, value in given.items() if value is not None},
+        missing=missing.value,
+        unique=unique,
+    )
+    prepared = Prepared(plan)
+    done = _run(prepared, folder, jobs)
+    command = shlex.join(["holdfast", *sys.argv[1:]])
+    found = conclude(prepared, done, score=score or (), command=command)
+    tell_search(found)
+    if folder is not None:
+        from holdfast.report.search import write_search_page
+
+        write_search(folder, found, trials_frame(prepared, done))
+        out.print(f"page: {write_search_page(folder)}", markup=False)
+
+
+@app.command("table")
+@guarded
+def look_at_table(
+    table: Annotated[str, typer.Argument(help="As --table of `holdfast search run`.")] = "digits",
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Sum up each column (what happens by default).")
+    ] = False,
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="Kendall's tau between the columns.")
+    ] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best architectures and what they are made of.")
+    ] = False,
+    count: Annotated[int, typer.Option(min=1, help="Architectures that --best shows.")] = 5,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="Only these, such as attacks or 'clean[split=test]'."),
+    ] = None,
+    neighbours: Annotated[
+        list[str] | None,
+        typer.Option("--neighbours", help="An architecture whose neighbours are shown."),
+    ] = None,
+    dataset: Dataset = None,
+    training: Training = None,
+    epochs: Epochs = None,
+    split: Annotated[str | None, typer.Option(help="validation or test.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for numbers and page.")
+    ] = None,
+    converted: Annotated[
+        Path | None,
+        typer.Option("--convert", help="Write the table as one Parquet file that opens at once."),
+    ] = None,
+) -> None:
+    """Look at a table of recorded scores.
+
+    Example: holdfast search table digits --correlate --best --split test --out digits-table
+    """
+    from holdfast.records.searches import write_table_study
+    from holdfast.search.study import Look, look_at
+    from holdfast.search.tables import open_table, write_parquet
+
+    opened = open_table(table)
+    given = {"dataset": dataset, "training": training, "epochs": epochs, "split": split}
+    look = Look(
+        describe=describe or not (correlate or best or neighbours),
+        correlate=correlate,
+        best=count if best else 0,
+        columns=columns or (),
+        given={key: value for key, value in given.items() if value is not None},
+        neighbours=neighbours or (),
+    )
+    study = look_at(opened, look, command=shlex.join(["holdfast", *sys.argv[1:]]))
+    tell_study(study)
+    if folder is not None:
+        from holdfast.report.search import write_table_page
+
+        write_table_study(folder, study)
+        out.print(f"page: {write_table_page(folder)}", markup=False)
+    if converted is not None:
+        write_parquet(opened, converted)
+        out.print(f"table: {converted}", markup=False)
+
+
+@app.command("proxies")
+@guarded
+def rate_untrained(
+    names: Annotated[
+        str,
+        typer.Argument(help="Names of `holdfast list proxies`, such as params,nwot,ntk; all."),
+    ] = "all",
+    space: Annotated[
+        str, typer.Option(help="Search space, where no table says it.")
+    ] = "nb201(unique=True)",
+    archs: Annotated[
+        list[str] | None, typer.Option("--arch", help="An architecture; repeat it for more.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--n", min=1, help="Architectures to draw where none is named.")
+    ] = 50,
+    data: Annotated[
+        str, typer.Option(help="Images that the networks look at, as `holdfast measure` names.")
+    ] = "digits",
+    split: Annotated[str, typer.Option(help="Split of the images.")] = "train",
+    table: Annotated[
+        str | None, typer.Option("--table", "-t", help="Table whose columns to compare with.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="Columns of the table, such as clean or 'pgd(eps=8/255)'."),
+    ] = None,
+    dataset: Dataset = None,
+    training: Training = None,
+    epochs: Epochs = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the networks.")] = 16,
+    cells: Annotated[int, typer.Option(min=1, help="Cells a stage.")] = 5,
+    seed: Annotated[int, typer.Option(help="Decides weights and draws.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File of JSON lines; the same command goes on."),
+    ] = None,
+) -> None:
+    """Rate architectures by untrained networks, and compare with recorded scores.
+
+    Example: holdfast search proxies params,nwot,synflow --table digits --n 30 --column
+    'clean[training=plain, split=test]' --out proxies.jsonl
+    """
+    from holdfast.search.proxies.base import default_proxies, parse_proxies
+    from holdfast.search.proxies.run import Networks, evaluate, frame_of
+    from holdfast.search.proxies.sampling import draw_architectures, open_batch
+    from holdfast.search.spaces import space_of
+    from holdfast.search.study import named_columns
+    from holdfast.search.tables import open_table
+
+    wanted = default_proxies() if names == "all" else parse_proxies(names)
+    opened = open_table(table) if table else None
+    where = opened.space if opened else space_of(space)
+    given = {"dataset": dataset, "training": training, "epochs": epochs}
+    said = {key: value for key, value in given.items() if value is not None}
+    compared = named_columns(opened, columns or (), said) if opened else []
+    chosen = [*archs] if archs else draw_architectures(where, count, seed=seed, table=opened)
+    most = max((getattr(one, "batch", 1) for one in wanted), default=1)
+    batch, classes = open_batch(data, split=split, count=most, seed=seed, device=device)
+    sizes = Networks(channels=channels, cells=cells, classes=classes)
+    rows: list[dict[str, Any]] = []
+    with err.status(f"0 of {len(chosen)} architectures") as status:
+        for step in evaluate(where, chosen, wanted, batch, networks=sizes, out=target):
+            rows += step.rows
+            status.update(f"{step.done} of {step.total} architectures")
+            if not err.is_terminal and (step.done % 10 == 0 or step.done == step.total):
+                say(f"{step.done} of {step.total} architectures, {step.seconds:.1f} s for the last")
+    tell_proxies(frame_of(rows), opened, compared)
+    if target is not None:
+        out.print(f"scores: {target}", markup=False)
+
+
+def _run(prepared: Prepared, folder: Path | None, jobs: int) -> list[Repetition]:
+    from holdfast.search.run import run
+
+    total = len(prepared.specs) * prepared.plan.repetitions
+    done: list[Repetition] = []
+    told: dict[str, int] = {}
+    with err.status(f"0 of {total} repetitions") as status:
+        for one in run(prepared, folder=folder, jobs=jobs):
+            done.append(one)
+            told[one.searcher] = told.get(one.searcher, 0) + 1
+            status.update(escape(f"{len(done)} of {total} repetitions, now {one.searcher}"))
+            if told[one.searcher] == prepared.plan.repetitions:
+                _tell_searcher(one.searcher, done)
+    return done
+
+
+def _tell_searcher(spec: str, done: list[Repetition]) -> None:
+    mine = [one for one in done if one.searcher == spec]
+    seconds = sum(one.seconds for one in mine)
+    known = sum(one.known for one in mine)
+    queries = sum(len(one.trials) for one in mine)
+    note = f", {known:,} of them known from before" if known else ""
+    say(f"{spec}: {queries:,} queries in {len(mine)} repetitions, {seconds:.1f} s{note}")

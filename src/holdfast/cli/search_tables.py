@@ -1,0 +1,151 @@
+"""What the verbs of `holdfast search` print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from holdfast.cli.console import err, out
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from holdfast.records.searches import Correlations, Search, TableStudy
+    from holdfast.search.tables.table import BenchmarkTable, Column
+
+_SHOWN = 12  # columns of a matrix that fit a terminal
+
+
+def _table(*columns: str) -> Table:
+    return Table(*map(escape, columns), box=None, pad_edge=False, header_style="bold")
+
+
+def _flagged(flags: Sequence[str]) -> None:
+    for flag in flags:
+        err.print("note:", style="bold yellow", end=" ")
+        err.print(flag, markup=False)
+
+
+def tell_search(found: Search) -> None:
+    """The final table: what each searcher's architectures score, and how often the optimum."""
+    _flagged(found.flags)
+    names = list(dict.fromkeys(one.column for one in found.scored))
+    means = {(one.searcher, one.column): one for one in found.scored}
+    table = _table("final architectures: mean [95 %]", *(one.name for one in found.searchers))
+    for name in names:
+        table.add_row(
+            escape(name), *(escape(_number(name, means[one.spec, name])) for one in found.searchers)
+        )
+    if found.optimum is not None:
+        table.add_row("found the optimum", *(f"{one.found:.0%}" for one in found.searchers))
+    out.print(table)
+    for one in found.searchers:
+        first = next(winner for winner in found.winners if winner.searcher == one.spec)
+        out.print(f"{one.name}: {first.arch} ({first.share:.0%} of repetitions)", markup=False)
+
+
+def _number(column: str, one: Any) -> str:
+    if math.isnan(one.mean):
+        return "no data"
+    scale, digits = (1.0, 4) if "metric=" in column else (100.0, 2)
+    text = f"{scale * one.mean:.{digits}f}"
+    if math.isnan(one.low):
+        return text
+    return f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
+
+
+def tell_study(study: TableStudy) -> None:
+    """Print a look at a table, part by part."""
+    _flagged(study.flags)
+    info = study.table
+    out.print(
+        f"{info.name}: {study.architectures:,} architectures of {info.space}; {info.title}",
+        markup=False,
+    )
+    if study.described:
+        table = _table("column", "architectures", "lowest", "median", "mean", "highest")
+        for one in study.described:
+            values = (one.lowest, one.median, one.mean, one.highest)
+            told = (_plain(value, one.metric) for value in values)
+            table.add_row(escape(one.column), f"{one.count:,}", *told)
+        out.print(table)
+    for matrix in study.correlations:
+        _tell_matrix(matrix)
+    _tell_best(study)
+    for around in study.neighbourhoods:
+        table = _table(f"neighbour of {around.arch}", around.column, "difference")
+        for near in sorted(around.near, key=lambda one: -one.value):
+            difference = near.value - around.value
+            table.add_row(escape(near.change), f"{near.value:.4f}", f"{difference:+.4f}")
+        out.print(table)
+
+
+def _tell_best(study: TableStudy) -> None:
+    for group in study.best:
+        names = list(group.ranked[0].values) if group.ranked else []
+        table = _table(f"best in {group.column}", *names)
+        for one in group.ranked:
+            table.add_row(escape(one.arch), *(f"{one.values[name]:.4g}" for name in names))
+        out.print(table)
+    for counted in study.operators:
+        pairs = zip(counted.operators, counted.counts, strict=True)
+        told = ", ".join(f"{name} {count}" for name, count in pairs)
+        out.print(f"operators of the best {counted.top} in {counted.column}: {told}", markup=False)
+
+
+def _tell_matrix(matrix: Correlations) -> None:
+    shown = matrix.columns[:_SHOWN]
+    table = _table("Kendall's tau", *(f"({place})" for place in range(1, len(shown) + 1)))
+    for place, name in enumerate(shown):
+        row = matrix.kendall[place][: len(shown)]
+        table.add_row(escape(f"({place + 1}) {name}"), *(f"{value:.2f}" for value in row))
+    out.print(table)
+    if len(matrix.columns) > len(shown):
+        out.print(
+            f"and {len(matrix.columns) - len(shown)} more columns: --out shows all of them",
+            markup=False,
+        )
+
+
+def tell_proxies(
+    rows: pl.DataFrame, table: BenchmarkTable | None, columns: Sequence[Column]
+) -> None:
+    """Print how each proxy ranks architectures, beside recorded scores where there are any."""
+    import polars as pl
+
+    from holdfast.search.proxies.compare import compare
+
+    failed = rows.filter(pl.col("value").is_null())
+    if len(failed):
+        first = failed.row(0, named=True)
+        what = f"{first['proxy']} of {first['arch']}: {first['error']}"
+        _flagged([f"{len(failed)} scores have no value; the first: {what}"])
+    if table is None:
+        wide = rows.pivot("proxy", index="arch", values="value")
+        shown = _table(*wide.columns)
+        for row in wide.iter_rows():
+            shown.add_row(escape(row[0]), *("none" if v is None else f"{v:.5g}" for v in row[1:]))
+        out.print(shown)
+        return
+    shown = _table("proxy", "column", "architectures", "Spearman [95 %]", "Kendall [95 %]")
+    for one in compare(rows, table, columns):
+        shown.add_row(
+            escape(one.proxy),
+            escape(one.column),
+            f"{one.spearman.count}",
+            *(
+                escape(f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
+                for e in (one.spearman, one.kendall)
+            ),
+        )
+    out.print(shown)
+
+
+def _plain(value: float, metric: str) -> str:
+    if math.isnan(value):
+        return "no data"
+    return f"{value:.4f}" if metric == "accuracy" else f"{value:,.6g}"

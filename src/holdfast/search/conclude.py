@@ -1,0 +1,257 @@
+"""From the trials of a search to its record: final values, winners, the best there is.
+
+Incumbents are scored here, afterwards: on the test split, and under conditions that no searcher
+saw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from holdfast.core.specs import parse_spec
+from holdfast.core.version import VERSION
+from holdfast.metrics.trajectories import repeated_mean
+from holdfast.records.searches import (
+    Asked,
+    Correlations,
+    Limit,
+    Optimum,
+    Ran,
+    Scored,
+    Search,
+    TableInfo,
+    Winner,
+    trial_columns,
+)
+from holdfast.search.analysis import cells, correlations
+from holdfast.search.objectives import Quantity
+from holdfast.search.run import Prepared, Repetition
+from holdfast.search.tables.naming import family, split_qualifiers
+from holdfast.search.tables.table import Column
+
+_SHOWN = 3  # winners of a searcher that are kept
+_MOST_COLUMNS = 24  # beside the objectives, without being asked for
+_FLATTERED = (
+    "architectures were selected on the test split (--select-on test): the values of the "
+    "selected columns are those of the best of many looks at the test images"
+)
+
+
+def trials_frame(prepared: Prepared, done: Sequence[Repetition]) -> pl.DataFrame:
+    """All queries, a row each; columns of `records.searches.trial_columns`."""
+    objectives, constraints = prepared.objective.quantities, prepared.objective.constraints
+    rows = [
+        (
+            one.searcher,
+            one.repetition,
+            trial.step,
+            trial.round,
+            trial.arch,
+            trial.score.merit,
+            trial.score.feasible,
+            *(trial.score.values or (None,) * len(objectives)),
+            *(trial.score.limits or (None,) * len(constraints)),
+        )
+        for one in _ordered(prepared, done)
+        for trial in one.trials
+    ]
+    schema = trial_columns(len(objectives), len(constraints))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def conclude(
+    prepared: Prepared, done: Sequence[Repetition], *, score: Sequence[str] = (), command: str = ""
+) -> Search:
+    """Record of a finished search.
+
+    Args:
+        prepared: What was searched.
+        done: All repetitions of all searchers.
+        score: Columns under which incumbents are scored; by default those wanted, on every
+            split there is, and the main conditions of the same training and data set.
+        command: What to type to get this again.
+    """
+    objective, plan = prepared.objective, prepared.plan
+    wanted = _columns(prepared, score)
+    values = {str(one): prepared.table.values(one) for one in wanted}
+    many = len(objective.quantities) > 1
+    best_arch, best = objective.ranked()[0]
+    ordered = _ordered(prepared, done)
+    card = prepared.table.card
+    return Search(
+        table=TableInfo(
+            name=card.name, title=card.title, source=card.source, space=objective.space.spec
+        ),
+        objectives=tuple(_asked(one) for one in objective.quantities),
+        constraints=tuple(
+            Limit(
+                text=f"{one.quantity.text} {'<=' if one.upper else '>='} {one.bound:g}",
+                column=_named(one.quantity),
+                bound=one.bound,
+                satisfied=kept,
+                of=objective.total,
+            )
+            for one, kept in zip(objective.constraints, objective.satisfied, strict=True)
+        ),
+        select_on=plan.select_on,
+        budget=plan.budget,
+        repetitions=plan.repetitions,
+        seed=plan.seed,
+        searchers=tuple(
+            Ran(
+                spec=spec,
+                name=str(parse_spec(typed)),
+                about=searcher.about,
+                seconds=sum(one.seconds for one in ordered if one.searcher == spec),
+                found=math.nan if many else _share(ordered, spec, best.merit),
+            )
+            for spec, typed, searcher in zip(
+                prepared.specs, plan.searchers, prepared.searchers, strict=True
+            )
+        ),
+        optimum=None if many else Optimum(merit=best.merit, values=best.values, arch=best_arch),
+        winners=tuple(_winners(prepared, ordered, values)),
+        scored=tuple(_scored(prepared, ordered, values)),
+        flags=tuple(_flags(prepared, ordered)),
+        correlations=_correlations(prepared, wanted),
+        command=command,
+        version=VERSION,
+    )
+
+
+def _share(done: list[Repetition], spec: str, merit: float) -> float:
+    mine = [one for one in done if one.searcher == spec]
+    return sum(one.best.score.merit == merit for one in mine) / len(mine)
+
+
+def _ordered(prepared: Prepared, done: Iterable[Repetition]) -> list[Repetition]:
+    return sorted(done, key=lambda one: (prepared.specs.index(one.searcher), one.repetition))
+
+
+def _named(quantity: Quantity) -> str:
+    columns = [column for term in quantity.terms for column in term.columns]
+    return str(columns[0]) if len(columns) == 1 else quantity.text
+
+
+def _asked(quantity: Quantity) -> Asked:
+    splits = {c.split for term in quantity.terms for c in term.columns} - {"none"}
+    return Asked(
+        text=quantity.text,
+        direction="maximize" if quantity.maximize else "minimize",
+        column=_named(quantity),
+        split=" and ".join(sorted(splits)),
+    )
+
+
+def _columns(prepared: Prepared, score: Sequence[str]) -> list[Column]:
+    """Columns under which incumbents are scored."""
+    table = prepared.table
+    if score:
+        named: list[Column] = []
+        for text in score:
+            condition, given = split_qualifiers(text)
+            named += table.matching(condition, **{**prepared.plan.given, **given})
+        return list(dict.fromkeys(named))
+    quantities = [
+        *prepared.objective.quantities,
+        *(one.quantity for one in prepared.objective.constraints),
+    ]
+    wanted = [column for one in quantities for term in one.terms for column in term.columns]
+    wanted = wanted if len(wanted) <= _MOST_COLUMNS else wanted[:1]
+    datasets = {column.dataset for column in wanted}
+    trainings = {column.training for column in wanted if column.training != "none"}
+    others = [
+        column
+        for column in table.columns
+        if column.dataset in datasets
+        and column.split in ("test", "validation")
+        and column.metric == "accuracy"
+        and family(column.condition) in ("clean", "attack")
+    ]
+    twins = [one for one in others if any(_is_twin(one, column) for column in wanted)]
+    same = [one for one in others if one.training in trainings and one.split == "test"]
+    rest = [one for one in others if one.split == "test"]
+    return list(dict.fromkeys([*wanted, *twins, *same, *rest]))[:_MOST_COLUMNS]
+
+
+def _is_twin(one: Column, other: Column) -> bool:
+    """Whether two columns differ in nothing but the split."""
+    keys = ("dataset", "training", "epochs", "condition", "metric")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _value(prepared: Prepared, values: dict[str, float], arch: str) -> float | None:
+    found = values.get(arch)
+    return values.get(prepared.objective.space.canonical(arch)) if found is None else found
+
+
+def _winners(
+    prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
+) -> Iterable[Winner]:
+    space = prepared.objective.space
+    for spec in prepared.specs:
+        ended = [one.best for one in done if one.searcher == spec]
+        counts = Counter(trial.arch for trial in ended)
+        merits = {trial.arch: trial.score.merit for trial in ended}
+        most = sorted(counts, key=lambda arch: (-counts[arch], -merits[arch]))[:_SHOWN]
+        for arch in most:
+            told = {name: _value(prepared, column, arch) for name, column in values.items()}
+            yield Winner(
+                searcher=spec,
+                arch=arch,
+                share=counts[arch] / len(ended),
+                values={name: value for name, value in told.items() if value is not None},
+                cells=cells(space, arch),
+            )
+
+
+def _scored(
+    prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
+) -> Iterable[Scored]:
+    for spec in prepared.specs:
+        ended = [one.best.arch for one in done if one.searcher == spec]
+        for name, column in values.items():
+            found = [_value(prepared, column, arch) for arch in ended]
+            mean = repeated_mean([value for value in found if value is not None])
+            yield Scored(
+                searcher=spec,
+                column=name,
+                mean=mean.value,
+                low=mean.low,
+                high=mean.high,
+                count=mean.count,
+            )
+
+
+def _flags(prepared: Prepared, done: list[Repetition]) -> Iterable[str]:
+    objective = prepared.objective
+    if prepared.plan.select_on == "test":
+        yield _FLATTERED
+    if objective.missing:
+        yield (
+            f"{len(objective.missing):,} architectures of the space have no value in the table; "
+            "asking for one counts as a failed query"
+        )
+    early = [one for one in done if len(one.trials) < prepared.plan.budget]
+    if early:
+        yield (
+            f"{len(early)} of {len(done)} repetitions ended before {prepared.plan.budget} "
+            "queries: the searcher had nothing left to propose"
+        )
+    lost = [one for one in done if not one.best.score.feasible]
+    if lost:
+        yield (
+            f"{len(lost)} of {len(done)} repetitions found no architecture that keeps the "
+            "constraints"
+        )
+
+
+def _correlations(prepared: Prepared, wanted: list[Column]) -> Correlations | None:
+    """Of the columns that were scored, where there are two with values."""
+    if len(wanted) < 2:
+        return None
+    return correlations(prepared.table, wanted)
