@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bug import Bug, of_attack
 from engine_bugs import CHECKS, ENGINE, FLOW
+from search_bugs import SEARCH
 
 _BALLS = [
     *of_attack(
@@ -272,4 +273,16 @@ _REFUSALS = [
     ),
 ]
 
-BUGS = [*_BALLS, *_LOSSES, *_PGD, *_APGD, *_MINIMUM, *_SQUARE, *ENGINE, *CHECKS, *FLOW, *_REFUSALS]
+BUGS = [
+    *_BALLS,
+    *_LOSSES,
+    *_PGD,
+    *_APGD,
+    *_MINIMUM,
+    *_SQUARE,
+    *ENGINE,
+    *CHECKS,
+    *FLOW,
+    *_REFUSALS,
+    *SEARCH,
+]

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.core.errors import BadValueError, UnknownNameError
-from holdfast.search.loop import Problem, incumbents, rounds, search
+from holdfast.search.loop import Problem, rounds, search
 from holdfast.search.objectives import build_objective
 from holdfast.search.searchers import SEARCHERS, searcher
 from holdfast.search.searchers.base import Remembers, spec_of
@@ -168,47 +167,3 @@ def test_it_beats_random_draws(text):
 def test_an_unknown_searcher_is_told_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean random"):
         searcher("randon")
-
-
-@pytest.mark.parametrize(
-    "text", ["random(round=0)", "local(starts=0)", "evolution(population=0)", "evolution(rate=0)"]
-)
-def test_settings_that_cannot_be_are_refused(text):
-    with pytest.raises(BadValueError, match=r"must be|needs"):
-        searcher(text)
-
-
-def test_local_search_moves_to_the_first_better_neighbour():
-    trials = search(PROBLEM, searcher("local(starts=1)"), budget=30)
-    at = trials[0]
-    for trial in trials[1:]:
-        near = PROBLEM.space.neighbours(at.arch)
-        seen = {one.arch for one in trials[: trial.step]}
-        if trial.arch not in near:  # a summit, from which a new climb begins
-            assert not [arch for arch in near if OBJECTIVE(arch).merit > at.score.merit
-                        and arch not in seen]  # fmt: skip
-            at = trial
-        elif trial.score.merit > at.score.merit:
-            at = trial
-
-    assert len({trial.arch for trial in trials}) == 30
-
-
-def test_parents_of_evolution_are_alive():
-    """With one survivor a child descends from the query before it, however bad that was."""
-    chain = search(PROBLEM, searcher("evolution(initial=1, population=1, rate=100.0)"), budget=12)
-    one = searcher("evolution(initial=1, population=1, rate=0.000001)")
-    still = search(PROBLEM, one, budget=12)
-
-    assert len({trial.arch for trial in chain}) > 6
-    assert len({trial.arch for trial in still}) == 1
-
-
-def test_the_oldest_dies_not_the_worst():
-    trials = search(
-        PROBLEM, searcher("evolution(initial=1, population=2, tournament=1)"), budget=200
-    )
-    merits = [trial.score.merit for trial in trials]
-
-    # Without selection pressure the walk comes down again from its best.
-    assert min(merits[100:]) < max(merits[:100])

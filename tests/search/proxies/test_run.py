@@ -1,0 +1,157 @@
+"""Evaluations: progress, failures as rows, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from holdfast.core.errors import BadValueError, MissingError, StoreError
+from holdfast.search.proxies import Proxy, parse_proxies
+from holdfast.search.proxies.run import SCHEMA, Networks, batch_of, evaluate, frame_of, results
+from search.proxies.nets import Toy
+
+ARCHS = ["a", "broken", "b"]
+SIZES = Networks(channels=2, cells=1, classes=3)
+
+
+@pytest.fixture
+def batch():
+    images = torch.randint(256, (4, 3, 6, 6), generator=torch.Generator().manual_seed(0))
+    return batch_of(images.to(torch.uint8), torch.arange(4) % 3)
+
+
+@pytest.fixture
+def proxies():
+    return parse_proxies("params, snip(batch=4), nwot(batch=4)")
+
+
+def run(batch, proxies, out=None, archs=ARCHS, sizes=SIZES):
+    return list(evaluate(Toy(), archs, proxies, batch, networks=sizes, out=out))
+
+
+def test_a_row_an_architecture_and_proxy(batch, proxies):
+    steps = run(batch, proxies)
+    frame = frame_of(row for step in steps for row in step.rows)
+
+    assert [(1, 3, "a", 0), (2, 3, "broken", 3), (3, 3, "b", 0)] == [
+        (step.done, step.total, step.arch, step.failed) for step in steps
+    ]
+    assert pl.Schema(SCHEMA) == frame.schema
+    assert ["params", "snip(batch=4)", "nwot(batch=4)"] * 3 == frame["proxy"].to_list()
+    assert [None, 4, 4] * 3 == frame["batch"].to_list()
+
+
+def test_a_failure_is_a_row(batch, proxies):
+    broken = run(batch, proxies)[1].rows
+
+    assert [None] * 3 == [row["value"] for row in broken]
+    assert {"RuntimeError: the moon is in the wrong phase"} == {row["error"] for row in broken}
+
+
+def test_no_finite_value_is_a_row(batch):
+    flat = batch_of(torch.zeros(4, 3, 6, 6), torch.arange(4) % 3)
+    (step,) = run(flat, parse_proxies("ntk_condition(batch=4)"), archs=["a"])
+
+    assert (None, "not finite") == (step.rows[0]["value"], step.rows[0]["error"])
+
+
+def test_the_seed_decides_the_weights_and_images_the_score(batch, proxies):
+    again = batch_of(batch.images.clone(), batch.labels)
+    other = batch_of(batch.images.clone(), batch.labels, seed=1)
+    random = torch.random.get_rng_state()
+
+    def values(one):
+        return [row["value"] for step in run(one, proxies) for row in step.rows]
+
+    assert values(batch) == values(again)
+    assert values(batch)[1] != values(other)[1]
+    assert torch.equal(random, torch.random.get_rng_state())
+
+
+def test_what_is_finished_is_not_computed_again(batch, proxies, tmp_path, monkeypatch):
+    out = tmp_path / "deep" / "scores.jsonl"
+    first = [step.rows for step in run(batch, proxies, out, ["a", "b"])]
+    asked = []
+    monkeypatch.setattr(Proxy, "score", lambda self, net, batch: asked.append(self) or 1.0)
+    second = [step.rows for step in run(batch, proxies, out, ["a", "b"])]
+
+    assert first == second
+    assert [] == asked
+    assert 6 == len(out.read_text().splitlines())
+
+
+def test_a_run_that_was_killed_goes_on(batch, proxies, tmp_path):
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    run(batch, proxies, whole)
+    steps = evaluate(Toy(), ARCHS, proxies, batch, networks=SIZES, out=cut)
+    next(steps)
+    steps.close()
+    with cut.open("a") as file:
+        file.write('{"arch": "b", "pro')  # in the middle of a line
+    run(batch, proxies, cut)
+
+    same = [name for name in SCHEMA if name != "seconds"]
+    assert results(whole).select(same).equals(results(cut).select(same))
+
+
+def test_another_seed_image_size_or_setting_is_computed(batch, proxies, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    run(batch, proxies, out, ["a"])
+    run(batch_of(batch.images, batch.labels, seed=1), proxies, out, ["a"])
+    run(batch_of(1 - batch.images, batch.labels), proxies, out, ["a"])
+    run(batch, proxies, out, ["a"], Networks(channels=3, cells=1, classes=3))
+    run(batch, parse_proxies("snip(batch=3)"), out, ["a"])
+
+    assert 3 * 4 + 1 == len(results(out))
+
+
+def test_a_failure_is_tried_again(batch, proxies, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    run(batch, proxies, out, ["broken"])
+    run(batch, proxies, out, ["broken"])
+
+    assert 6 == len(out.read_text().splitlines())
+    assert 3 == len(results(out))
+
+
+def test_numbers_come_back_as_they_were(batch, proxies, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    rows = [row for step in run(batch, proxies, out) for row in step.rows]
+
+    assert frame_of(rows).equals(results(out))
+    assert all(not math.isnan(v) for v in results(out)["value"].drop_nulls())
+
+
+def test_proxies_share_a_network_but_for_the_size_they_want(batch):
+    proxies = parse_proxies("params, ntk_smallest(batch=4, channels=1), linear_regions(crops=9)")
+    (step,) = run(batch, proxies, archs=["a"])
+
+    assert [None] * 3 == [row["error"] for row in step.rows]
+
+
+@pytest.mark.parametrize(
+    ("archs", "text", "sizes", "words"),
+    [
+        ([], "params", SIZES, "at least one"),
+        (["a"], "snip(batch=5)", SIZES, "looks at 5 images, got 4"),
+        (["a"], "params", Networks(classes=2), "labels go up to 2"),
+    ],
+)
+def test_refused_before_anything_is_computed(batch, archs, text, sizes, words):
+    with pytest.raises(BadValueError, match=words):
+        evaluate(Toy(), archs, parse_proxies(text), batch, networks=sizes)
+
+
+def test_files_of_something_else(batch, proxies, tmp_path):
+    with pytest.raises(MissingError, match="no scores"):
+        results(tmp_path / "nothing.jsonl")
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text(json.dumps({"arch": "a"}) + "\n")
+    with pytest.raises(StoreError, match=r"line 1 of .*wrong\.jsonl"):
+        results(wrong)
+    with pytest.raises(StoreError, match="cannot write"):
+        run(batch, proxies, wrong.parent.joinpath("wrong.jsonl", "below"), ["a"])
