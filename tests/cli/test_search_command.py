@@ -89,7 +89,7 @@ def test_what_cannot_be_searched_ends_with_2(table, arguments, told):
 @pytest.mark.parametrize(
     ("name", "body", "told"),
     [
-        ("cut.json", '{"cifar10": {"clean": {"accuracy": {"0": 0.9', "cut off"),
+        ("cut.json", '{"cifar10": {"clean": {"accuracy": {"0": 0.9', "only in part"),
         ("page.json", "<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
         ("empty.json", "", ""),
         ("other.csv", "a,b\n1,2\n", ""),

@@ -33,7 +33,9 @@ from holdfast.search.tables.table import BenchmarkTable, Card
 
 SPACE = space_of("nb201")
 RNG = np.random.default_rng(0)
-ARCHS = list(dict.fromkeys(SPACE.canonical(SPACE.sample(RNG)) for _ in range(60)))
+FIRST = SPACE.canonical("|skip_connect~0|+|nor_conv_3x3~0|none~1|+|none~0|avg_pool_3x3~1|none~2|")
+DRAWN = [SPACE.sample(RNG) for _ in range(50)]
+ARCHS = list(dict.fromkeys(map(SPACE.canonical, [FIRST, *SPACE.neighbours(FIRST), *DRAWN])))
 CONDITIONS = {
     ("cifar10", "clean", "accuracy"): RNG.random(len(ARCHS)),
     ("cifar10", "fog(severity=1)", "accuracy"): RNG.random(len(ARCHS)),
@@ -155,6 +157,8 @@ def test_all_changes_of_one_edge_are_neighbours(table):
     values = table.values(column(table))
 
     assert SPACE.neighbours(ARCHS[0]) == [one.arch for one in found.near]
+    assert not any(math.isnan(one.value) for one in found.near)
+    assert any(one.arch not in values for one in found.near)
     assert values[ARCHS[0]] == found.value
     for one in found.near:
         expected = values.get(SPACE.canonical(one.arch), math.nan)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.search.loop import Problem, rounds, search
+from holdfast.core.errors import UnknownNameError
+from holdfast.search.loop import Problem, incumbents, rounds, search
 from holdfast.search.objectives import build_objective
 from holdfast.search.searchers import SEARCHERS, searcher
 from holdfast.search.searchers.base import Remembers, spec_of

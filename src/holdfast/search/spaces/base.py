@@ -20,7 +20,7 @@ from holdfast.core.specs import build, canonical, parse_spec
 if TYPE_CHECKING:
     from torch import nn
 
-Encoding = Literal["one-hot", "path", "adjacency"]
+Encoding = Literal["one_hot", "path", "adjacency"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 _SHOWN = 120  # characters of a string that is no architecture
 
@@ -105,7 +105,7 @@ class Space(ABC):
         return self.canonical(arch)
 
     @abstractmethod
-    def encode(self, arch: str, how: Encoding = "one-hot") -> np.ndarray:
+    def encode(self, arch: str, how: Encoding = "one_hot") -> np.ndarray:
         """Numbers for a predictor, float32 [D], D the same for the whole space.
 
         Raises:

@@ -144,15 +144,15 @@ class NB201(Space):
         self.cell(arch)
         return _first_of_class(self.choices)[arch.strip()]
 
-    def encode(self, arch: str, how: Encoding = "one-hot") -> np.ndarray:
+    def encode(self, arch: str, how: Encoding = "one_hot") -> np.ndarray:
         """Encode a cell; see `Space`.
 
-        `one-hot`: operation of each edge, [30] for five operations. `path`: which sequences of
+        `one_hot`: operation of each edge, [30] for five operations. `path`: which sequences of
         operations lead from the first node to the last, [5 + 25 + 125] (White et al. 2021).
         `adjacency`: which edges are there, by operation, [24]; `none` is no edge.
         """
         cell = tuple(self.choices.index(op) for op in self.cell(arch))
-        if how == "one-hot":
+        if how == "one_hot":
             return _one_hot(cell, len(self.choices))
         if how == "path":
             return _paths(cell, len(self.choices))
@@ -161,7 +161,7 @@ class NB201(Space):
             return np.ascontiguousarray(
                 _one_hot(cell, len(self.choices)).reshape(len(EDGES), -1)[:, kept].ravel()
             )
-        raise no_encoding(how, self, ("one-hot", "path", "adjacency"))
+        raise no_encoding(how, self, ("one_hot", "path", "adjacency"))
 
     def graphs(self, arch: str) -> tuple[Graph, ...]:
         """One graph of eight nodes, the edges of the cell between input and output."""

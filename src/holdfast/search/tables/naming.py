@@ -13,7 +13,9 @@ CORRUPTIONS = (
     "gaussian_noise", "glass_blur", "impulse_noise", "jpeg_compression", "motion_blur",
     "pixelate", "shot_noise", "snow", "zoom_blur",
 )  # fmt: skip
-ATTACKS = ("fgsm", "pgd", "apgd_ce", "apgd_dlr", "square", "fab", "autoattack")
+ATTACKS = ("fgsm", "pgd", "cw_pgd", "apgd_ce", "apgd_dlr", "square", "fab", "autoattack")
+# Corruptions that are not among the fifteen whose mean is published.
+_OTHER_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate", "mean_corruption")
 GROUPS = {"attacks": ATTACKS, "corruptions": CORRUPTIONS}
 
 
@@ -37,7 +39,7 @@ def family(condition: str) -> str:
     name = _spec(condition).name
     if name in ATTACKS:
         return "attack"
-    if name in CORRUPTIONS:
+    if name in (*CORRUPTIONS, *_OTHER_CORRUPTIONS):
         return "corruption"
     return "clean" if name == "clean" else "cost"
 

@@ -132,13 +132,17 @@ class BenchmarkTable:
             .agg(pl.col("value").cast(pl.Float64).mean())
             .with_columns(pl.col("arch").cast(pl.String))
         )
-        check, canonical = self.space.check, self.space.canonical
-        own = {check(arch): value for arch, value in means.iter_rows() if value is not None}
+        names = self._names
+        own = {names[arch][0]: value for arch, value in means.iter_rows() if value is not None}
         found: dict[str, float] = {}
         for arch, value in own.items():
-            first = canonical(arch)
+            first = names[arch][1]
             found[arch if first in own or first in found else first] = value
         return found
+
+    @cached_property
+    def _names(self) -> _Names:
+        return _Names(self.space)
 
     def value(self, column: Column, arch: str) -> float:
         """Value of an architecture: its own, or else that of its class.
@@ -212,3 +216,15 @@ class BenchmarkTable:
     def named(self, name: str) -> BenchmarkTable:
         """The same table under another name."""
         return replace(self, card=replace(self.card, name=name))
+
+
+class _Names(dict[str, tuple[str, str]]):
+    """An architecture as its space prints it, and its class; worked out once."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self._space = space
+
+    def __missing__(self, arch: str) -> tuple[str, str]:
+        self[arch] = (self._space.check(arch), self._space.canonical(arch))
+        return self[arch]
