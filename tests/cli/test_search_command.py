@@ -33,7 +33,8 @@ def test_a_search_tells_what_each_searcher_found(table):
     found = search(table, "-O", "clean")
 
     assert found.exit_code == 0, found.output
-    assert "clean[dataset=toys, training=plain, split=test, epochs=10]" in found.output
+    assert "final architectures (dataset=toys, training=plain, epochs=10)" in found.output
+    assert "clean, test" in found.output
     assert "found the optimum" in found.output
     assert "random: |" in found.output
 

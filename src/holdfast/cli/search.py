@@ -13,9 +13,13 @@ from rich.markup import escape
 
 from holdfast.cli.console import err, guarded, out, say
 from holdfast.cli.search_tables import tell_proxies, tell_search, tell_study
+from holdfast.core.errors import BadValueError
 
 if TYPE_CHECKING:
     from holdfast.search.run import Prepared, Repetition
+
+_FEW = 3  # columns whose best are shown
+_BESIDE = 8  # columns in which those are shown
 
 app = typer.Typer(
     help="Which architecture? Search recorded scores, look at tables, rate untrained networks.",
@@ -196,25 +200,32 @@ def look_at_table(
     Example: holdfast search table digits --correlate --best --split test --out digits-table
     """
     from holdfast.records.searches import write_table_study
-    from holdfast.search.study import Look, look_at
+    from holdfast.search.analysis import Questions, named_columns, study
     from holdfast.search.tables import open_table, write_parquet
 
     opened = open_table(table)
     given = {"dataset": dataset, "training": training, "epochs": epochs, "split": split}
-    look = Look(
-        describe=describe or not (correlate or best or neighbours),
-        correlate=correlate,
-        best=count if best else 0,
-        columns=columns or (),
-        given={key: value for key, value in given.items() if value is not None},
+    said = {key: value for key, value in given.items() if value is not None}
+    named = named_columns(opened, columns or (), said)
+    if correlate and len(named) < 2:
+        raise BadValueError("a correlation needs two columns or more; name them with --column")
+    accuracies = [one for one in named if one.metric == "accuracy"] or named
+    first = accuracies[: _FEW if columns else 1]
+    asked = Questions(
+        describe=named if describe or not (correlate or best or neighbours) else (),
+        correlate=named if correlate else (),
+        best=first if best else (),
+        others=accuracies[:_BESIDE] if best else (),
+        count=count,
         neighbours=neighbours or (),
+        around=first,
     )
-    study = look_at(opened, look, command=shlex.join(["holdfast", *sys.argv[1:]]))
-    tell_study(study)
+    found = study(opened, asked, command=shlex.join(["holdfast", *sys.argv[1:]]))
+    tell_study(found)
     if folder is not None:
         from holdfast.report.search import write_table_page
 
-        write_table_study(folder, study)
+        write_table_study(folder, found)
         out.print(f"page: {write_table_page(folder)}", markup=False)
     if converted is not None:
         write_parquet(opened, converted)
@@ -265,11 +276,11 @@ def rate_untrained(
     Example: holdfast search proxies params,nwot,synflow --table digits --n 30 --column
     'clean[training=plain, split=test]' --out proxies.jsonl
     """
+    from holdfast.search.analysis import named_columns
     from holdfast.search.proxies.base import default_proxies, parse_proxies
     from holdfast.search.proxies.run import Networks, evaluate, frame_of
     from holdfast.search.proxies.sampling import draw_architectures, open_batch
     from holdfast.search.spaces import space_of
-    from holdfast.search.study import named_columns
     from holdfast.search.tables import open_table
 
     wanted = default_proxies() if names == "all" else parse_proxies(names)

@@ -32,26 +32,34 @@ def _flagged(flags: Sequence[str]) -> None:
 
 def tell_search(found: Search) -> None:
     """The final table: what each searcher's architectures score, and how often the optimum."""
-    _flagged(found.flags)
+    _flagged([*_selected(found), *found.flags])
     names = list(dict.fromkeys(one.column for one in found.scored))
     means = {(one.searcher, one.column): one for one in found.scored}
-    table = _table("final architectures: mean [95 %]", *(one.name for one in found.searchers))
+    table = _table(
+        f"final architectures ({found.scored_on})", *(one.spec for one in found.searchers)
+    )
     for name in names:
         table.add_row(
-            escape(name), *(escape(_number(name, means[one.spec, name])) for one in found.searchers)
+            escape(name), *(escape(_number(means[one.spec, name])) for one in found.searchers)
         )
     if found.optimum is not None:
         table.add_row("found the optimum", *(f"{one.found:.0%}" for one in found.searchers))
     out.print(table)
     for one in found.searchers:
         first = next(winner for winner in found.winners if winner.searcher == one.spec)
-        out.print(f"{one.name}: {first.arch} ({first.share:.0%} of repetitions)", markup=False)
+        out.print(f"{one.spec}: {first.arch} ({first.share:.0%} of repetitions)", markup=False)
 
 
-def _number(column: str, one: Any) -> str:
+def _selected(found: Search) -> list[str]:
+    if found.select_on != "test":
+        return []
+    return ["selected on the test split: these values are those of the best of many looks at it"]
+
+
+def _number(one: Any) -> str:
     if math.isnan(one.mean):
         return "no data"
-    scale, digits = (1.0, 4) if "metric=" in column else (100.0, 2)
+    scale, digits = (100.0, 2) if one.metric == "accuracy" else (1.0, 4)
     text = f"{scale * one.mean:.{digits}f}"
     if math.isnan(one.low):
         return text

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from holdfast.report import numbers
 
 JsonDict = dict[str, Any]
@@ -157,7 +159,36 @@ class Gallery:
     kind: str = "gallery"
 
 
-Block = Figures | Table | Definitions | Heading | Gallery
+@dataclass(frozen=True)
+class Swatch:
+    """An entry of a legend."""
+
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class DrawnCard:
+    """Drawings that belong together: SVG of ours, a few terms with numbers, and a line below."""
+
+    title: str
+    drawings: Sequence[Markup]
+    entries: Sequence[tuple[str, str]] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Cards of drawings side by side, below the legend of their colors."""
+
+    name: str
+    about: str
+    cards: Sequence[DrawnCard]
+    legend: Sequence[Swatch] = ()
+    kind: str = "drawings"
+
+
+Block = Figures | Table | Definitions | Heading | Gallery | Drawings
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 import polars as pl
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
 import holdfast
 from holdfast.core.errors import StoreError
@@ -20,6 +13,7 @@ from holdfast.records import Store
 from holdfast.report import numbers
 from holdfast.report.blocks import Content
 from holdfast.report.evidence import Evidence, require_runs
+from holdfast.report.rendering import asset, environment, plotly, write_text
 from holdfast.report.sections import ordered_sections
 from holdfast.report.tables import check_baseline, summary
 
@@ -63,10 +57,10 @@ def build_page(store: Store, out: Path, *, title: str = TITLE, baseline: str | N
     text = _render(evidence, title)
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
-        _write(page, text)
+        write_text(page, text)
         table = summary(evidence.measurements, baseline=baseline)
-        _write(page.with_name("summary.csv"), _csv(table))
-        _write(page.with_name("measurements.csv"), _csv(evidence.measurements))
+        write_text(page.with_name("summary.csv"), _csv(table))
+        write_text(page.with_name("measurements.csv"), _csv(evidence.measurements))
     except OSError as error:
         raise StoreError(
             f"cannot write the report to {out}: {error.strerror or error}; name another folder"
@@ -82,16 +76,16 @@ def _render(evidence: Evidence, title: str) -> str:
         if content is not None
     ]
     sections.sort(key=lambda built: not built.content.measured)
-    environment = _environment()
-    return environment.get_template("page.html").render(
+    template = environment().get_template("page.html")
+    return template.render(
         title=title,
         subtitle=_subtitle(evidence),
         sections=sections,
         version=holdfast.__version__,
-        style=_asset("style.css"),
-        plotly=_plotly(),
-        figure_script=_asset("figures.js"),
-        table_script=_asset("tables.js"),
+        style=asset("style.css"),
+        plotly=plotly(),
+        figure_script=asset("figures.js"),
+        table_script=asset("tables.js"),
     )
 
 
@@ -105,45 +99,7 @@ def _subtitle(evidence: Evidence) -> str:
     return f"{numbers.sentence(models)} on {where}; {numbers.counted(runs, 'run')}{told}."
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("holdfast.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
-    return environment
-
-
-def _breakable(text: str) -> Markup:
-    """Escape `text` and let long names, but not numbers, break after their punctuation."""
-    escaped = str(escape(text))
-    return Markup(re.sub(r"(?<=[_:/.])(?!(?<=\d[/.])\d)(?=\w)", "<wbr>", escaped))  # noqa: S704 - escaped above
-
-
-def _asset(name: str) -> Markup:
-    """Style or script of ours, to be written as it is."""
-    text = resources.files("holdfast.report").joinpath("templates", name).read_text("utf-8")
-    return Markup(text)  # noqa: S704 - our own file
-
-
-@cache
-def _plotly() -> Markup:
-    return Markup(get_plotlyjs())  # noqa: S704 - the library as it is shipped
-
-
 def _csv(table: pl.DataFrame) -> str:
     """Comma-separated text; lists are joined with semicolons, what is missing is empty."""
     lists = [name for name, kind in table.schema.items() if kind == pl.List(pl.String)]
     return table.with_columns(pl.col(name).list.join(";") for name in lists).write_csv()
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        part.write_text(text, encoding="utf-8", newline="")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ class Found:
     def scores(self, searcher: str | None = None) -> dict[str, Scored]:
         """Mean and interval of the final architectures, by column; of the first searcher."""
         spec = searcher or self.record.searchers[0].spec
-        names = {one.spec for one in self.record.searchers if spec in (one.spec, one.name)}
+        names = {one.spec for one in self.record.searchers if spec in (one.spec, one.settings)}
         return {one.column: one for one in self.record.scored if one.searcher in names}
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from holdfast.core.specs import parse_spec
 from holdfast.core.version import VERSION
 from holdfast.metrics.trajectories import repeated_mean
 from holdfast.records.searches import (
@@ -27,7 +26,7 @@ from holdfast.records.searches import (
     Winner,
     trial_columns,
 )
-from holdfast.search.analysis import cells, correlations
+from holdfast.search.analysis import cells, correlations, labels, shared
 from holdfast.search.objectives import Quantity
 from holdfast.search.run import Prepared, Repetition
 from holdfast.search.tables.naming import family, split_qualifiers
@@ -35,10 +34,6 @@ from holdfast.search.tables.table import Column
 
 _SHOWN = 3  # winners of a searcher that are kept
 _MOST_COLUMNS = 24  # beside the objectives, without being asked for
-_FLATTERED = (
-    "architectures were selected on the test split (--select-on test): the values of the "
-    "selected columns are those of the best of many looks at the test images"
-)
 
 
 def trials_frame(prepared: Prepared, done: Sequence[Repetition]) -> pl.DataFrame:
@@ -77,7 +72,8 @@ def conclude(
     """
     objective, plan = prepared.objective, prepared.plan
     wanted = _columns(prepared, score)
-    values = {str(one): prepared.table.values(one) for one in wanted}
+    names = labels(wanted)
+    values = {name: prepared.table.values(one) for name, one in zip(names, wanted, strict=True)}
     many = len(objective.quantities) > 1
     best_arch, best = objective.ranked()[0]
     ordered = _ordered(prepared, done)
@@ -103,19 +99,23 @@ def conclude(
         seed=plan.seed,
         searchers=tuple(
             Ran(
-                spec=spec,
-                name=str(parse_spec(typed)),
+                spec=typed,
+                settings=spec,
                 about=searcher.about,
-                seconds=sum(one.seconds for one in ordered if one.searcher == spec),
-                found=math.nan if many else _share(ordered, spec, best.merit),
+                seconds=sum(one.seconds for one in ordered if one.searcher == typed),
+                found=math.nan if many else _share(ordered, typed, best.merit),
             )
             for spec, typed, searcher in zip(
-                prepared.specs, plan.searchers, prepared.searchers, strict=True
+                prepared.specs, prepared.names, prepared.searchers, strict=True
             )
         ),
         optimum=None if many else Optimum(merit=best.merit, values=best.values, arch=best_arch),
         winners=tuple(_winners(prepared, ordered, values)),
-        scored=tuple(_scored(prepared, ordered, values)),
+        scored=tuple(
+            one.model_copy(update={"metric": wanted[names.index(one.column)].metric})
+            for one in _scored(prepared, ordered, values)
+        ),
+        scored_on=shared(wanted),
         flags=tuple(_flags(prepared, ordered)),
         correlations=_correlations(prepared, wanted),
         command=command,
@@ -129,7 +129,7 @@ def _share(done: list[Repetition], spec: str, merit: float) -> float:
 
 
 def _ordered(prepared: Prepared, done: Iterable[Repetition]) -> list[Repetition]:
-    return sorted(done, key=lambda one: (prepared.specs.index(one.searcher), one.repetition))
+    return sorted(done, key=lambda one: (prepared.names.index(one.searcher), one.repetition))
 
 
 def _named(quantity: Quantity) -> str:
@@ -193,7 +193,7 @@ def _winners(
     prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
 ) -> Iterable[Winner]:
     space = prepared.objective.space
-    for spec in prepared.specs:
+    for spec in prepared.names:
         ended = [one.best for one in done if one.searcher == spec]
         counts = Counter(trial.arch for trial in ended)
         merits = {trial.arch: trial.score.merit for trial in ended}
@@ -212,7 +212,7 @@ def _winners(
 def _scored(
     prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
 ) -> Iterable[Scored]:
-    for spec in prepared.specs:
+    for spec in prepared.names:
         ended = [one.best.arch for one in done if one.searcher == spec]
         for name, column in values.items():
             found = [_value(prepared, column, arch) for arch in ended]
@@ -229,8 +229,6 @@ def _scored(
 
 def _flags(prepared: Prepared, done: list[Repetition]) -> Iterable[str]:
     objective = prepared.objective
-    if prepared.plan.select_on == "test":
-        yield _FLATTERED
     if objective.missing:
         yield (
             f"{len(objective.missing):,} architectures of the space have no value in the table; "

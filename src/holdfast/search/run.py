@@ -19,6 +19,7 @@ from typing import Literal
 from holdfast.core.errors import BadValueError
 from holdfast.core.identity import digest_json
 from holdfast.core.randomness import checked_seed
+from holdfast.core.specs import parse_spec
 from holdfast.search.log import RoundLog
 from holdfast.search.loop import Problem, incumbents, rounds
 from holdfast.search.objectives import Choice, Split, TableObjective, build_objective
@@ -77,7 +78,7 @@ class Repetition:
     """One finished repetition of one searcher.
 
     Attributes:
-        searcher: Canonical text.
+        searcher: As it was typed.
         repetition: Its number, from 0 on.
         trials: All queries.
         seconds: What the queries that were made now took.
@@ -107,6 +108,7 @@ class Prepared:
         self.plan = plan
         self.searchers: list[Searcher] = [searcher(text) for text in plan.searchers]
         self.specs = [spec_of(one) for one in self.searchers]
+        self.names = [str(parse_spec(text)) for text in plan.searchers]
         twice = [spec for spec in self.specs if self.specs.count(spec) > 1]
         if twice:
             raise BadValueError(f"{twice[0]} is named twice; name it once")
@@ -160,7 +162,7 @@ class Prepared:
             log.add(one)
         log.close()
         trials = [trial for one in found for trial in one.trials]
-        return Repetition(spec, repetition, trials, time.perf_counter() - began, known)
+        return Repetition(self.names[place], repetition, trials, time.perf_counter() - began, known)
 
 
 def run(prepared: Prepared, *, folder: Path | None = None, jobs: int = 0) -> Iterator[Repetition]:

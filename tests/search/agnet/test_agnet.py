@@ -15,7 +15,7 @@ from holdfast.search.trials import Score
 
 NB201 = space_of("nb201")
 WORTH = {"none": 0.0, "skip_connect": 0.4, "avg_pool_3x3": 0.2, "nor_conv_1x1": 0.7}
-SHORT = "pretraining=64, ticks=2"
+SHORT = "pretraining=64, ticks=1"
 
 
 def value(arch):
@@ -27,14 +27,15 @@ def plain(arch):
 
 
 def bounded(arch):
-    """At most three 3x3 convolutions."""
-    cost = float(arch.count("nor_conv_3x3"))
-    keeps = cost <= 3
+    """Two convolutions of any kind at most: 54 % of the space."""
+    cost = float(arch.count("nor_conv"))
+    keeps = cost <= 2
     return Score(value(arch) if keeps else -cost, (value(arch),), (cost,), feasible=keeps)
 
 
 def archs(text, budget=48, objective=plain, key=(0, 0), space=NB201):
-    return [trial.arch for trial in search(Problem(space, objective), searcher(text), budget=budget, key=key)]  # fmt: skip
+    trials = search(Problem(space, objective), searcher(text), budget=budget, key=key)
+    return [trial.arch for trial in trials]
 
 
 @pytest.mark.parametrize(
@@ -76,19 +77,19 @@ def test_the_global_generators_are_left_alone():
 
 
 def test_it_finds_better_cells_than_chance():
-    found = [max(map(value, archs("agnet(ticks=5)", 96, key=(0, rep)))) for rep in range(2)]
-    chance = [max(map(value, archs("random", 96, key=(0, rep)))) for rep in range(2)]
+    found = np.mean([value(arch) for arch in archs("agnet(ticks=5)", 64)[48:]])
 
-    assert np.mean(found) > np.mean(chance) + 0.04
+    assert found > np.mean([value(arch) for arch in archs("random", 64)]) + 0.1
 
 
 def test_constraints_are_kept_more_and_more():
+    """Chance keeps them in 54 of 100."""
     problem = Problem(NB201, bounded)
-    trials = search(problem, searcher("agnet(rate=1e-3, ticks=10, joint=False)"), budget=80)
-    late = [trial.score for trial in trials[48:]]
+    trials = search(problem, searcher("agnet(rate=1e-3, ticks=5, joint=False)"), budget=64)
+    first, last = ([trial.score for trial in some] for some in (trials[:16], trials[48:]))
 
-    assert max(score.merit for score in late) > max(trial.score.merit for trial in trials[:16])
-    assert np.mean([score.feasible for score in late]) > 0.8
+    assert np.mean([s.feasible for s in last]) > np.mean([s.feasible for s in first]) + 0.2
+    assert max(s.merit for s in last) > max(s.merit for s in first)
 
 
 @pytest.mark.parametrize("name", ["macro", "nb201_hw(device=fpga)", "nb201(unique=True)"])

@@ -213,12 +213,12 @@ def test_groups_of_equal_size(table):
 
 def test_a_study_answers_what_was_asked(table):
     picked = [column(table), column(table, "pgd(eps=8/255)")]
-    asked = Questions(describe=True, correlate=table.columns[:5], best=picked, count=2, top=4)
+    asked = Questions(describe=table.columns, correlate=table.columns[:5], best=picked, count=2, top=4)
     found = study(table, asked, command="look")
     median = np.median(CONDITIONS["cifar10", "clean", "accuracy"])
 
     assert len(ARCHS) == found.architectures
-    assert len(table.columns) == len(found.described) == len(describe(table))
+    assert len(table.columns) == len(found.described) == len(describe(table, table.columns))
     assert median == pytest.approx(found.described[0].median, abs=1e-6)
     assert ("clean", "pgd 1/255", "pgd 8/255", "fog") == found.correlations[0].columns
     assert ["clean", "pgd 8/255"] == [one.column for one in found.operators]

@@ -12,7 +12,7 @@ CELLS = [
     (SKIP, CONV, "none", "none", CONV, SKIP),
     (CONV, "none", SKIP, CONV, CONV, SKIP),
 ]
-SIZE = Size(channels=3)
+SIZE = Size(channels=4)
 IMAGES = torch.rand(10, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(10)
 
@@ -34,8 +34,8 @@ def loss(logits):
 def trained_once(cells):
     """A stack after a step of plain gradient descent, its statistics moved too."""
     stack = Stack(cells, SIZE, seed=5)
-    losses = stack.prepared(training=True)(IMAGES[None])
-    (loss(losses) * len(cells)).backward()
+    for logits in stack.prepared(training=True)(IMAGES[None]):
+        loss(logits).backward(retain_graph=True)
     with torch.no_grad():
         for value in stack.parameters.values():
             value -= 0.5 * value.grad
@@ -95,7 +95,7 @@ def test_initial_weights_are_keyed_by_seed_and_name_and_spread_as_torchs():
     assert torch.equal(state[name], again.state(0)[name])
     assert not torch.equal(state[name], other.state(0)[name])
     assert not torch.equal(state[name], state[twin])
-    limit = (6 * 9) ** -0.5  # inputs of a 3 x 3 convolution from 6 channels
+    limit = (8 * 9) ** -0.5  # inputs of a 3 x 3 convolution from 8 channels
     assert 0.9 * limit < state[name].abs().max() <= limit
 
 

@@ -3,25 +3,26 @@ import torch
 
 from holdfast import training
 from holdfast.models.nb201 import build_nb201, format_cell
+from holdfast.search.making.inputs import digits, pooled
 from holdfast.search.making.stack import CONV, SKIP, Size, Stack
 from holdfast.search.making.training import Recipe, train
 
 CELLS = [(CONV, "none", SKIP, SKIP, "none", CONV), (CONV, CONV, SKIP, "none", CONV, SKIP)]
-SIZE = Size(channels=2)
-IMAGES = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(2))
-LABELS = torch.arange(40) % 10
+SIZE = Size(channels=4)
+IMAGES, LABELS = (part[:128] for part in digits("train"))
+IMAGES = pooled(IMAGES)
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.1])
 def test_a_stack_learns_what_the_training_loop_learns(eps):
-    recipe = {"epochs": 2, "batch_size": 16, "learning_rate": 2e-3}
+    recipe = {"epochs": 2, "batch_size": 64, "learning_rate": 2e-3}
     stack = Stack(CELLS, SIZE, seed=0)
     fresh = stack.state(1)
     losses = [
         epoch[1].item()
         for epoch in train(stack, IMAGES, LABELS, Recipe(eps=eps, steps=2, **recipe), seed=7)
     ]
-    net = build_nb201(format_cell(CELLS[1]), channels=2, cells=1, in_channels=1)
+    net = build_nb201(format_cell(CELLS[1]), channels=4, cells=1, in_channels=1)
     net.load_state_dict(fresh, strict=False)
     own = training.Recipe(adversarial_eps=eps, adversarial_steps=2, seed=7, **recipe)
     expected = [epoch.loss for epoch in training.fit(net, IMAGES[:, None], LABELS, own)]

@@ -65,6 +65,24 @@ def test_posterior_is_that_of_scikit_learn():
     assert covariance == pytest.approx(expected_covariance, rel=1e-5, abs=1e-8)
 
 
+def test_marginal_likelihoods_differ_as_normal_densities_do():
+    x, y = data()
+    noises, centred = (0.02, 0.3), y - y.mean()
+    matrix = kernel_matrix(x, x, "matern", 1.3)
+    spectrum, basis = np.linalg.eigh(matrix)
+
+    low, high = (
+        gaussian_process._likelihood(spectrum + noise, (basis.T @ centred) ** 2) for noise in noises
+    )
+
+    variances = [condition(x, y, "matern", 1.3, noise).variance for noise in noises]
+    expected_low, expected_high = (
+        stats.multivariate_normal(cov=variance * (matrix + noise * np.eye(len(x)))).logpdf(centred)
+        for noise, variance in zip(noises, variances, strict=True)
+    )
+    assert low - high == pytest.approx(expected_low - expected_high)
+
+
 @pytest.mark.parametrize("kernel", ["matern", "hamming"])
 def test_fit_takes_the_largest_marginal_likelihood(kernel):
     x, y = data()
