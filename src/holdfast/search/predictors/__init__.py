@@ -1,0 +1,1 @@
+"""What a searcher learns from its history."""
