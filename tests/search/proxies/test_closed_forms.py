@@ -127,13 +127,13 @@ def test_l2_norm_params_and_flops(batch):
 
 
 def test_nwot_counts_agreeing_units():
-    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU())
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False), nn.ReLU())
     with torch.no_grad():
-        net[1].weight.copy_(torch.eye(2) * 2 - 1)
-    # Unit 1 is on where the first pixel is larger, unit 2 where the second is.
+        net[1].weight.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]))
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).view(3, 1, 1, 2)
     batch = Batch(images, torch.zeros(3, dtype=torch.int64), torch.arange(3))
-    agree = [[2, 0, 1], [0, 2, 1], [1, 1, 2]]  # codes 10, 01, 00
+    # Codes 101, 011 and 000: a unit that gets exactly 0 passes nothing on.
+    agree = [[3, 1, 1], [1, 3, 1], [1, 1, 3]]
 
     assert np.linalg.slogdet(agree)[1] == pytest.approx(of("nwot(batch=3)", net, batch))
 

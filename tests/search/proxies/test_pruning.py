@@ -90,6 +90,28 @@ def test_the_least_sum_goes_first():
     assert [["a", "b"], ["b", "b"], ["a", "a"], ["b", "a"]] == pruning._ordered(left, ranks)
 
 
+@pytest.mark.parametrize(
+    ("condition", "regions", "least"),
+    [
+        ({"x"}, set(), "x"),  # it makes the kernel worse conditioned
+        (set(), {"x", "y"}, "z"),  # the others make regions, this one does not
+        ({"y"}, {"y", "x"}, "y"),  # a rank of each weighs the same, and the first of a tie goes
+    ],
+)
+def test_what_harms_the_kernel_goes_and_what_makes_regions_stays(
+    monkeypatch, condition, regions, least
+):
+    def counting(names):
+        return lambda left, how, generator: lambda left: 1.0 + len(names & set(left[0]))
+
+    monkeypatch.setattr(pruning, "_condition_of", counting(condition))
+    monkeypatch.setattr(pruning, "_regions_of", counting(regions))
+    how = pruning.Measure(images=torch.zeros(1), repeats=2)
+    ranks = pruning._round((("x", "y", "z"),), how, torch.Generator())
+
+    assert least == min("xyz", key=lambda name: ranks[0, name])
+
+
 def test_proposals_are_decided_by_the_generator_and_new():
     searcher, space = TeNas(proposals=3, **QUICK), SPACE
     first = searcher.propose(space, [], np.random.default_rng(0))
