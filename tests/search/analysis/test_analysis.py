@@ -213,7 +213,9 @@ def test_groups_of_equal_size(table):
 
 def test_a_study_answers_what_was_asked(table):
     picked = [column(table), column(table, "pgd(eps=8/255)")]
-    asked = Questions(describe=table.columns, correlate=table.columns[:5], best=picked, count=2, top=4)
+    asked = Questions(
+        describe=table.columns, correlate=table.columns[:5], best=picked, count=2, top=4
+    )
     found = study(table, asked, command="look")
     median = np.median(CONDITIONS["cifar10", "clean", "accuracy"])
 

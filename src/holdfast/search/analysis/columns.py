@@ -159,9 +159,9 @@ def _condition(column: Column, columns: Sequence[Column]) -> str:
 
 
 def _strength(key: str, value: object) -> str:
-    if key == "eps" and isinstance(value, int | float | Fraction):
+    if key == "eps" and isinstance(value, Fraction):
         return f"{float(value) * _LEVELS:.3g}/{_LEVELS}"
-    return str(value)
+    return str(value)  # as it was written: 0.1 is no number of 255ths
 
 
 def _differs(column: Column, columns: Sequence[Column]) -> list[str]:
