@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from holdfast.core.errors import BadValueError, UnknownNameError
@@ -65,6 +67,49 @@ def test_what_should_be_small_takes_a_negative_weight():
     objective = build_objective(TABLE, ["clean + -0.01*latency(device=toy)"])
 
     assert objective(BEST).merit == pytest.approx(0.85 - 0.07)
+
+
+def test_a_negative_weight_turns_nothing_else_round():
+    assert build_objective(TABLE, ["-1*clean"])(BEST).merit == pytest.approx(-0.85)
+    both = build_objective(TABLE, ["-0.5*clean + 0.5*pgd(eps=0.1)"])
+
+    assert both(NOTHING).merit == pytest.approx(0.5 * 0.6 - 0.5 * 0.5)
+
+
+@pytest.mark.parametrize("weight", ["0", "1e-400", "1e400", "-0.0"])
+def test_a_weight_that_weighs_nothing_or_all_is_refused(weight):
+    with pytest.raises(BadValueError, match="must be a number that is not 0"):
+        build_objective(TABLE, [f"{weight}*clean"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["clean + ", "+ clean", "-clean", "clean - pgd", "2 clean", "clean*2", "nan*clean", "mean()",
+     "mean(clean", "mean(clean)junk", "clean + 1", "min:max:clean", "1/2*clean"],
+)  # fmt: skip
+def test_what_is_no_objective_is_told_the_grammar(text):
+    with pytest.raises(BadValueError, match=r"cannot read the objective|cannot read the spec"):
+        build_objective(TABLE, [text])
+
+
+def test_exponents_are_no_sums():
+    assert build_objective(TABLE, ["1e+2*clean"])(BEST).merit == pytest.approx(85)
+
+
+def test_members_of_a_class_keep_their_values_beside_a_column_of_the_class():
+    """As in published tables: clean accuracy of every cell, robust accuracy of one a class."""
+    first = {arch: SPACE.canonical(arch) for arch in SPACE.everything()}
+    own = pl.col("condition").cast(pl.String) != PGD
+    once = pl.col("arch").cast(pl.String).is_in(list(set(first.values())))
+    table = replace(TABLE, frame=TABLE.frame.filter(own | once))
+    objective = build_objective(table, ["clean + pgd(eps=0.1)"])
+    alone = build_objective(TABLE, ["clean"])
+    robust = build_objective(TABLE, ["pgd(eps=0.1)"])
+
+    assert all(
+        objective(arch).merit == pytest.approx(alone(arch).merit + robust(first[arch]).merit)
+        for arch in first
+    )
 
 
 def test_the_validation_split_is_read():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,11 +13,14 @@ from holdfast.core.errors import BadValueError, StoreError, UnknownNameError
 from holdfast.records.searches import read_search, write_search
 from holdfast.search.conclude import conclude, trials_frame
 from holdfast.search.log import RoundLog
-from holdfast.search.loop import Round
+from holdfast.search.loop import Problem, Round
+from holdfast.search.objectives import build_objective
 from holdfast.search.run import Plan, Prepared, run
-from holdfast.search.tables import write_parquet
-from holdfast.search.trials import Score, Trial
-from search_toys import PGD, toy_table
+from holdfast.search.spaces import space_of
+from holdfast.search.tables import BenchmarkTable, Card, write_parquet
+from holdfast.search.tables.schema import frame_of
+from holdfast.search.trials import Trial
+from search_toys import PGD, SPACE, toy_table
 
 
 @pytest.fixture(name="table", scope="module")
@@ -130,47 +134,154 @@ def test_an_unknown_table_is_told():
         Prepared(plan("digit"))
 
 
+PROBLEM = Problem(space_of(SPACE), build_objective(toy_table(), ["clean"]))
+ARCHS = list(PROBLEM.space.everything())
+
+
 def _round(step, count, kept=None):
-    trials = (Trial(step + k, step, f"arch {step + k}", Score(-math.inf, ())) for k in range(count))
+    trials = (
+        Trial(step + k, step, ARCHS[step + k], PROBLEM.objective(ARCHS[step + k]))
+        for k in range(count)
+    )
     return Round(tuple(trials), kept or {})
 
 
+def _log(folder, *, remembers=False, budget=9):
+    return RoundLog(folder / "one", remembers=remembers, budget=budget)
+
+
 def test_what_a_searcher_keeps_is_kept_beside_its_rounds(tmp_path):
-    log = RoundLog(tmp_path / "one", remembers=True, budget=9)
+    log = _log(tmp_path, remembers=True)
     log.add(_round(0, 3, {"w": np.arange(3.0)}))
     log.add(_round(3, 3, {"w": np.arange(6.0)}))
-    found = RoundLog(tmp_path / "one", remembers=True, budget=9).read()
+    found = _log(tmp_path, remembers=True).read(PROBLEM)
 
     assert [one.trials for one in found] == [_round(0, 3).trials, _round(3, 3).trials]
     assert found[-1].kept["w"].tolist() == [0, 1, 2, 3, 4, 5]
     assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
-def test_rounds_whose_state_was_lost_are_done_again(tmp_path):
-    log = RoundLog(tmp_path / "one", remembers=True, budget=9)
+@pytest.mark.parametrize("body", [None, b"", b"PK\x03\x04 cut off"])
+def test_rounds_whose_state_was_lost_are_done_again(tmp_path, body):
+    log = _log(tmp_path, remembers=True)
     log.add(_round(0, 3, {"w": np.arange(3.0)}))
     for path in tmp_path.glob("*.npz"):
-        path.unlink()
+        path.unlink() if body is None else path.write_bytes(body)
 
-    assert RoundLog(tmp_path / "one", remembers=True, budget=9).read() == []
+    assert _log(tmp_path, remembers=True).read(PROBLEM) == []
 
 
 def test_a_state_is_dropped_once_the_budget_is_spent(tmp_path):
-    log = RoundLog(tmp_path / "one", remembers=True, budget=3)
+    log = _log(tmp_path, remembers=True, budget=3)
     log.add(_round(0, 3, {"w": np.arange(3.0)}))
     log.close()
 
     assert list(tmp_path.glob("*.npz")) == []
-    assert len(RoundLog(tmp_path / "one", remembers=True, budget=3).read()) == 1
+    assert len(_log(tmp_path, remembers=True, budget=3).read(PROBLEM)) == 1
 
 
-def test_a_failed_query_stays_one(tmp_path):
-    RoundLog(tmp_path / "one", remembers=False, budget=3).close()
-    log = RoundLog(tmp_path / "one", remembers=False, budget=3)
-    log.add(_round(0, 2))
+def _lines(tmp_path):
+    log = _log(tmp_path)
+    for step in (0, 3, 6):
+        log.add(_round(step, 3))
     log.close()
+    return tmp_path / "one.jsonl"
 
-    assert RoundLog(tmp_path / "one", remembers=False, budget=3).read()[0] == _round(0, 2)
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda a, b, c: [a, b, c], 3),
+        (lambda a, b, c: [a, c], 1),
+        (lambda a, b, c: [b, c], 0),
+        (lambda a, b, c: [a, a, b, c], 1),
+        (lambda a, b, c: [a, b, c, c], 3),
+        (lambda a, b, c: [a, b[: len(b) // 2], c], 1),
+        (lambda a, b, c: [a, b.replace("|", "?", 1), c], 1),
+        (lambda a, b, c: [a, "[3, 0.1, []]", c], 1),
+        (lambda a, b, c: [a, '{"step": 3}', c], 1),
+        (lambda a, b, c: [a, "\udcff", c], 1),
+    ],
+)
+def test_what_cannot_follow_is_done_again(tmp_path, change, left):
+    path = _lines(tmp_path)
+    lines = change(*path.read_text().splitlines())
+    path.write_bytes("\n".join(lines).encode(errors="surrogateescape") + b"\n")
+    found = _log(tmp_path).read(PROBLEM)
+
+    assert [one.trials for one in found] == [_round(3 * k, 3).trials for k in range(left)]
+    assert len(path.read_text().splitlines()) == left
+
+
+def test_answers_come_from_the_table_and_not_from_the_file(tmp_path):
+    _lines(tmp_path)
+    other = Problem(PROBLEM.space, build_objective(toy_table(), ["min:clean"]))
+
+    assert _log(tmp_path).read(other)[0].trials[0].score == other.objective(ARCHS[0])
+
+
+def test_one_search_at_a_time_writes_into_a_folder(table, tmp_path):
+    first = run(Prepared(plan(table)), folder=tmp_path)
+    next(first)
+    with pytest.raises(StoreError, match="another search is writing"):
+        next(run(Prepared(plan(table)), folder=tmp_path))
+    first.close()
+
+    assert len(list(run(Prepared(plan(table)), folder=tmp_path))) == 6
+
+
+def test_seconds_of_earlier_queries_are_kept(table, tmp_path):
+    first = list(run(Prepared(plan(table)), folder=tmp_path))
+    again = list(run(Prepared(plan(table)), folder=tmp_path))
+
+    assert [one.seconds for one in again] == pytest.approx([one.seconds for one in first], abs=1e-4)
+
+
+def test_tables_of_one_space_are_joined(table, tmp_path):
+    frame = toy_table().frame
+    one, other = tmp_path / "accuracies.parquet", tmp_path / "latencies.parquet"
+    write_parquet(replace(toy_table(), frame=frame.filter(metric="accuracy")), one)
+    write_parquet(replace(toy_table(), frame=frame.filter(metric="milliseconds")), other)
+    bound = ("latency(device=toy) <= 3",)
+    both = Prepared(plan(f"{one},{other}", constraints=bound))
+
+    assert both.objective.ranked() == Prepared(plan(table, constraints=bound)).objective.ranked()
+
+
+@pytest.mark.parametrize("name", ["nsga2", "local", "bayesian", "evolution"])
+def test_failed_queries_end_no_search(tmp_path, name):
+    holes = tmp_path / "holes.parquet"
+    write_parquet(toy_table(only=40), holes)
+    wanted = ("clean", "latency(device=toy)")
+    prepared = Prepared(
+        plan(str(holes), objectives=wanted, searchers=(name,), missing="fail", repetitions=1)
+    )
+    done = list(run(prepared))
+    found = conclude(prepared, done)
+
+    assert any(trial.score.merit == -math.inf for trial in done[0].trials)
+    assert len(trials_frame(prepared, done)) == 25
+    assert found.winners
+
+
+def test_a_search_of_a_large_space_stays_among_what_is_recorded(tmp_path):
+    space = space_of("darts")
+    rng = np.random.default_rng(0)
+    archs = [space.sample(rng) for _ in range(60)]
+    row = {"space": "darts", "dataset": "toys", "split": "validation", "training": "plain",
+           "epochs": 1, "condition": "clean", "metric": "accuracy", "seed": 0}  # fmt: skip
+    rows = [{**row, "arch": arch, "value": k / 100} for k, arch in enumerate(archs)]
+    path = tmp_path / "few.parquet"
+    write_parquet(BenchmarkTable(Card("few", "few", "made up"), frame_of(rows)), path)
+    names = ("random", "local", "evolution", "bananas(encoding=one_hot, epochs=5)")
+    prepared = Prepared(plan(str(path), searchers=names, budget=30, repetitions=1))
+    done = list(run(prepared))
+
+    asked = {space.canonical(trial.arch) for one in done for trial in one.trials}
+
+    assert asked <= set(map(space.canonical, archs))
+    assert all(one.best.score.merit > 0.3 for one in done)
+    assert any("60 recorded architectures" in flag for flag in conclude(prepared, done).flags)
 
 
 @pytest.fixture(name="ended", scope="module")

@@ -22,7 +22,15 @@ _DEBUG = "HOLDFAST_DEBUG"
 
 _PIPE_WIDTH = 240  # of tables that go into a file or another program
 
-out = Console(highlight=False, soft_wrap=True)
+
+class _Pipe(Console):
+    """A console whose reader may go away; `guarded` ends the command then."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+out = _Pipe(highlight=False, soft_wrap=True)
 if not out.is_terminal:
     out.width = _PIPE_WIDTH
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -148,17 +148,21 @@ def run_search(
         given={key: value for key, value in given.items() if value is not None},
         missing=missing.value,
         unique=unique,
+        score=tuple(score or ()),
     )
     prepared = Prepared(plan)
     done = _run(prepared, folder, jobs)
     command = shlex.join(["holdfast", *sys.argv[1:]])
-    found = conclude(prepared, done, score=score or (), command=command)
-    tell_search(found)
+    found = conclude(prepared, done, command=command)
+    page = None
     if folder is not None:
         from holdfast.report.search import write_search_page
 
         write_search(folder, found, trials_frame(prepared, done))
-        out.print(f"page: {write_search_page(folder)}", markup=False)
+        page = write_search_page(folder)
+    tell_search(found)
+    if page is not None:
+        out.print(f"page: {page}", markup=False)
 
 
 @app.command("table")
@@ -204,6 +208,8 @@ def look_at_table(
     from holdfast.search.tables import open_table, write_parquet
 
     opened = open_table(table)
+    if converted is not None:
+        _check_parquet(converted, table)
     given = {"dataset": dataset, "training": training, "epochs": epochs, "split": split}
     said = {key: value for key, value in given.items() if value is not None}
     named = named_columns(opened, columns or (), said)
@@ -221,15 +227,18 @@ def look_at_table(
         around=first,
     )
     found = study(opened, asked, command=shlex.join(["holdfast", *sys.argv[1:]]))
-    tell_study(found)
+    written = []
     if folder is not None:
         from holdfast.report.search import write_table_page
 
         write_table_study(folder, found)
-        out.print(f"page: {write_table_page(folder)}", markup=False)
+        written.append(f"page: {write_table_page(folder)}")
     if converted is not None:
         write_parquet(opened, converted)
-        out.print(f"table: {converted}", markup=False)
+        written.append(f"table: {converted}")
+    tell_study(found)
+    for line in written:
+        out.print(line, markup=False)
 
 
 @app.command("proxies")
@@ -303,6 +312,18 @@ def rate_untrained(
     tell_proxies(frame_of(rows), opened, compared)
     if target is not None:
         out.print(f"scores: {target}", markup=False)
+
+
+def _check_parquet(target: Path, table: str) -> None:
+    """Refuse to write a table over its own source, or under a name that says another format."""
+    if target.suffix != ".parquet":
+        raise BadValueError(
+            f"--convert writes Parquet: give a name that ends in .parquet, not {target}"
+        )
+    if target.exists() and Path(table).exists() and target.samefile(table):
+        raise BadValueError(
+            f"--convert {target} would replace the table it reads; choose another name"
+        )
 
 
 def _run(prepared: Prepared, folder: Path | None, jobs: int) -> list[Repetition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from holdfast.core.errors import BadTypeError, unknown_name
 from holdfast.records.searches import Scored, Search, write_search
 from holdfast.search.conclude import conclude, trials_frame
 from holdfast.search.run import Plan, Prepared, run
@@ -38,11 +40,20 @@ class Found:
         """Mean and interval of the final architectures, by column; of the first searcher."""
         spec = searcher or self.record.searchers[0].spec
         names = {one.spec for one in self.record.searchers if spec in (one.spec, one.settings)}
+        if not names:
+            raise unknown_name(
+                "searcher of this search", spec, (r.spec for r in self.record.searchers)
+            )
         return {one.column: one for one in self.record.scored if one.searcher in names}
 
 
+# What the command line calls them, and the fields of `Plan`.
+_ALSO = {"trials": "repetitions", "constraint": "constraints"}
+_KEYS = ("dataset", "training", "epochs")  # of columns
+
+
 def search(
-    table: str = "digits",
+    table: str | Path = "digits",
     objective: Texts = "clean",
     *,
     searcher: Texts = "local",
@@ -58,13 +69,15 @@ def search(
         searcher: See `holdfast list searchers`; several are compared.
         folder: Where trials are kept, so that the same call goes on; nowhere if None.
         jobs: Processes; as many as there are cores if 0 (a script then needs a main guard).
-        settings: More fields of `Plan`: constraints, budget, repetitions, seed, select_on,
-            given, missing, unique.
+        settings: As on the command line: constraint, budget, trials, seed, select_on, dataset,
+            training, epochs, missing, unique, score.
 
     Raises:
+        UnknownNameError: A setting that is none of these.
         HoldfastError: What cannot be searched; see `Plan`, `open_table`, `TableObjective`.
     """
-    prepared = Prepared(Plan(table, _several(objective), _several(searcher), **settings))
+    plan = Plan(str(table), _several(objective), _several(searcher), **_fields(settings))
+    prepared = Prepared(plan)
     kept = None if folder is None else Path(folder)
     done = list(run(prepared, folder=kept, jobs=jobs))
     found = Found(conclude(prepared, done), trials_frame(prepared, done))
@@ -73,5 +86,24 @@ def search(
     return found
 
 
+def _fields(settings: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `Plan` from settings as a person names them."""
+    known = {one.name for one in dataclasses.fields(Plan)} - {"table", "objectives", "searchers"}
+    found: dict[str, Any] = {}
+    given = {key: settings[key] for key in _KEYS if settings.get(key) is not None}
+    for name, value in settings.items():
+        if name in _KEYS:
+            continue
+        field = _ALSO.get(name, name)
+        if field not in known:
+            raise unknown_name("setting of a search", name, {*known, *_ALSO, *_KEYS} - {"given"})
+        found[field] = _several(value) if field in ("constraints", "score") else value
+    return {**found, "given": {**dict(found.get("given") or {}), **given}}
+
+
 def _several(texts: Texts) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+    several = (texts,) if isinstance(texts, str) else tuple(texts)
+    for text in several:
+        if not isinstance(text, str):
+            raise BadTypeError(f"expected a text, or a list of texts, got {type(text).__name__}")
+    return several

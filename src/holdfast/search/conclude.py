@@ -29,7 +29,8 @@ from holdfast.records.searches import (
 from holdfast.search.analysis import cells, correlations, labels, shared
 from holdfast.search.objectives import Quantity
 from holdfast.search.run import Prepared, Repetition
-from holdfast.search.tables.naming import family, split_qualifiers
+from holdfast.search.spaces.recorded import Recorded
+from holdfast.search.tables.naming import family
 from holdfast.search.tables.table import Column
 
 _SHOWN = 3  # winners of a searcher that are kept
@@ -48,7 +49,7 @@ def trials_frame(prepared: Prepared, done: Sequence[Repetition]) -> pl.DataFrame
             trial.arch,
             trial.score.merit,
             trial.score.feasible,
-            *(trial.score.values or (None,) * len(objectives)),
+            *(value if math.isfinite(value) else None for value in trial.score.values),
             *(trial.score.limits or (None,) * len(constraints)),
         )
         for one in _ordered(prepared, done)
@@ -58,20 +59,16 @@ def trials_frame(prepared: Prepared, done: Sequence[Repetition]) -> pl.DataFrame
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def conclude(
-    prepared: Prepared, done: Sequence[Repetition], *, score: Sequence[str] = (), command: str = ""
-) -> Search:
+def conclude(prepared: Prepared, done: Sequence[Repetition], *, command: str = "") -> Search:
     """Record of a finished search.
 
     Args:
         prepared: What was searched.
         done: All repetitions of all searchers.
-        score: Columns under which incumbents are scored; by default those wanted, on every
-            split there is, and the main conditions of the same training and data set.
         command: What to type to get this again.
     """
     objective, plan = prepared.objective, prepared.plan
-    wanted = _columns(prepared, score)
+    wanted = prepared.scored or _main_columns(prepared)
     names = labels(wanted)
     values = {name: prepared.table.values(one) for name, one in zip(names, wanted, strict=True)}
     many = len(objective.quantities) > 1
@@ -147,15 +144,9 @@ def _asked(quantity: Quantity) -> Asked:
     )
 
 
-def _columns(prepared: Prepared, score: Sequence[str]) -> list[Column]:
-    """Columns under which incumbents are scored."""
+def _main_columns(prepared: Prepared) -> list[Column]:
+    """Those wanted, on every split there is, then clean and attacks of the same data set."""
     table = prepared.table
-    if score:
-        named: list[Column] = []
-        for text in score:
-            condition, given = split_qualifiers(text)
-            named += table.matching(condition, **{**prepared.plan.given, **given})
-        return list(dict.fromkeys(named))
     quantities = [
         *prepared.objective.quantities,
         *(one.quantity for one in prepared.objective.constraints),
@@ -240,12 +231,24 @@ def _flags(prepared: Prepared, done: list[Repetition]) -> Iterable[str]:
             f"{len(early)} of {len(done)} repetitions ended before {prepared.plan.budget} "
             "queries: the searcher had nothing left to propose"
         )
-    lost = [one for one in done if not one.best.score.feasible]
+    if isinstance(objective.space, Recorded):
+        yield f"searched among the {objective.total:,} recorded architectures of the space alone"
+    empty = [one for one in done if one.best.score.merit == -math.inf]
+    if empty:
+        yield f"{len(empty)} of {len(done)} repetitions asked for nothing that has a value"
+    lost = [one for one in done if one not in empty and not one.best.score.feasible]
     if lost:
         yield (
             f"{len(lost)} of {len(done)} repetitions found no architecture that keeps the "
             "constraints"
         )
+    scalar = [
+        name
+        for name, one in zip(prepared.names, prepared.searchers, strict=True)
+        if not getattr(one, "many_objectives", False)
+    ]
+    if len(objective.quantities) > 1 and scalar:
+        yield f"{', '.join(scalar)} went by the mean rank of the objectives; nsga2 goes by each"
 
 
 def _correlations(prepared: Prepared, wanted: list[Column]) -> Correlations | None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import time
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from holdfast.core.errors import StoreError
-from holdfast.search.loop import Round
-from holdfast.search.trials import Score, Trial
+from holdfast.core.errors import BadValueError, StoreError
+from holdfast.search.loop import Problem, Round
+from holdfast.search.trials import Trial
 
 _FLUSH = 1.0  # seconds after which finished rounds go to the disk
 
@@ -22,11 +23,14 @@ _FLUSH = 1.0  # seconds after which finished rounds go to the disk
 class RoundLog:
     """A file with a line a round, beside it what the searcher kept after the last one.
 
+    A line has what was asked. The answers are asked for again when it is read, so that no file
+    can say something else than the table.
+
     Attributes:
-        path: Of the file, without suffix; None where nothing is written.
+        path: Of the file, without suffix.
     """
 
-    def __init__(self, path: Path | None, *, remembers: bool, budget: int) -> None:
+    def __init__(self, path: Path, *, remembers: bool, budget: int) -> None:
         """Name the place.
 
         Args:
@@ -40,30 +44,54 @@ class RoundLog:
         self._waiting: list[Round] = []
         self._flushed = time.perf_counter()
 
-    def read(self) -> list[Round]:
-        """Rounds from which a search can go on; what follows a torn line is done again."""
-        if self.path is None or not self._lines(self.path).exists():
+    def read(self, problem: Problem) -> list[Round]:
+        """Rounds from which a search can go on; what follows a wrong or torn line is done again.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        if not self._lines.exists():
             return []
+        try:
+            text = self._lines.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise StoreError(f"cannot read {self._lines}: {error.strerror or error}") from error
         found: list[Round] = []
-        text = self._lines(self.path).read_text(encoding="utf-8")
         for line in text.splitlines():
-            try:
-                found.append(Round(tuple(_trial(row) for row in json.loads(line))))
-            except (ValueError, TypeError, IndexError):
+            one = self._round(line, _count(found), problem)
+            if one is None:
                 break
+            found.append(one)
         if self._remembers and _count(found) < self._budget:
-            found = self._with_state(self.path, found)
+            found = self._with_state(found)
         whole = "".join(map(_line, found))
         if whole != text:
-            self._lines(self.path).write_text(whole, encoding="utf-8")
+            self._lines.write_text(whole, encoding="utf-8")
         return found
 
-    def _with_state(self, path: Path, found: list[Round]) -> list[Round]:
+    def _round(self, line: str, step: int, problem: Problem) -> Round | None:
+        """Round of a line; None for one that cannot follow `step` queries."""
+        try:
+            begun, seconds, archs = json.loads(line)
+            if begun != step or not archs or step + len(archs) > self._budget:
+                return None
+            asked = [problem.space.check(arch) for arch in archs]
+            trials = [
+                Trial(step + place, step, arch, problem.objective(arch))
+                for place, arch in enumerate(asked)
+            ]
+            return Round(tuple(trials), seconds=float(seconds))
+        except (ValueError, TypeError, BadValueError):
+            return None
+
+    def _with_state(self, found: list[Round]) -> list[Round]:
         """The longest beginning after which it is known what the searcher kept."""
+        broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
         while found:
-            state = self._state(path, _count(found))
-            with contextlib.suppress(OSError, ValueError), np.load(state) as kept:
-                found[-1] = Round(found[-1].trials, {name: kept[name] for name in kept.files})
+            last = found[-1]
+            with contextlib.suppress(*broken):
+                arrays = _arrays(self._state(_count(found)))
+                found[-1] = Round(last.trials, arrays, last.seconds)
                 break
             found.pop()
         return found
@@ -77,13 +105,12 @@ class RoundLog:
     def close(self) -> None:
         """Write what waits; a finished repetition needs no state any more."""
         self._flush()
-        if self.path is not None and self._remembers:
+        if self._remembers:
             _remove(self.path.parent.glob(f"{self.path.name}-*.npz"))
 
     def _flush(self) -> None:
         """Append what waits: the new state first and the old one away last, against a kill."""
-        if self.path is None or not self._waiting:
-            self._waiting = []
+        if not self._waiting:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,10 +119,10 @@ class RoundLog:
             if last.kept:
                 body = io.BytesIO()
                 np.savez(body, **last.kept)  # type: ignore[arg-type]  # names are the searcher's
-                state = self._state(self.path, last.trials[-1].step + 1)
+                state = self._state(last.trials[-1].step + 1)
                 state.write_bytes(body.getvalue())
                 old = [path for path in old if path != state]
-            with self._lines(self.path).open("a", encoding="utf-8") as file:
+            with self._lines.open("a", encoding="utf-8") as file:
                 file.write("".join(map(_line, self._waiting)))
         except OSError as error:
             raise StoreError(
@@ -105,16 +132,20 @@ class RoundLog:
         self._waiting = []
         self._flushed = time.perf_counter()
 
-    @staticmethod
-    def _lines(path: Path) -> Path:
-        return path.with_name(f"{path.name}.jsonl")
+    @property
+    def _lines(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.jsonl")
 
-    @staticmethod
-    def _state(path: Path, queries: int) -> Path:
-        return path.with_name(f"{path.name}-{queries:06d}.npz")
+    def _state(self, queries: int) -> Path:
+        return self.path.with_name(f"{self.path.name}-{queries:06d}.npz")
 
 
-def _remove(paths: Any) -> None:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        return {name: kept[name] for name in kept.files}
+
+
+def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -125,27 +156,9 @@ def _count(found: list[Round]) -> int:
 
 
 def _line(one: Round) -> str:
-    rows = [
-        [
-            trial.step,
-            trial.round,
-            trial.arch,
-            _plain(trial.score.merit),
-            list(trial.score.values),
-            list(trial.score.limits),
-            trial.score.feasible,
-        ]
-        for trial in one.trials
+    row: list[Any] = [
+        one.trials[0].step,
+        round(one.seconds, 6),
+        [trial.arch for trial in one.trials],
     ]
-    return json.dumps(rows, separators=(",", ":")) + "\n"
-
-
-def _plain(value: float) -> float | None:
-    """JSON has no infinity; a failed query has no number."""
-    return value if math.isfinite(value) else None
-
-
-def _trial(row: list[Any]) -> Trial:
-    step, begun, arch, merit, values, limits, feasible = row
-    merit = -math.inf if merit is None else merit
-    return Trial(step, begun, arch, Score(merit, tuple(values), tuple(limits), feasible=feasible))
+    return json.dumps(row, separators=(",", ":")) + "\n"

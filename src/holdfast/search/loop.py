@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -31,10 +32,12 @@ class Round:
     Attributes:
         trials: The trials of this round, oldest first.
         kept: What the searcher keeps for the next round; empty where the history is enough.
+        seconds: What proposing and asking took.
     """
 
     trials: tuple[Trial, ...]
     kept: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
 
 
 def rounds(
@@ -67,7 +70,7 @@ def rounds(
     if done and isinstance(worker, Remembers):
         worker.load(done[-1].kept)
     while len(history) < budget:
-        start = len(history)
+        start, began = len(history), time.perf_counter()
         proposed = worker.propose(problem.space, history, generator(*key, start))
         if not proposed:
             return
@@ -76,7 +79,8 @@ def rounds(
             for place, arch in enumerate(map(problem.space.check, proposed[: budget - start]))
         )
         history += trials
-        yield Round(trials, worker.save() if isinstance(worker, Remembers) else {})
+        kept = worker.save() if isinstance(worker, Remembers) else {}
+        yield Round(trials, kept, time.perf_counter() - began)
 
 
 def search(

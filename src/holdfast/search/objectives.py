@@ -17,16 +17,17 @@ from typing import Literal
 import numpy as np
 
 from holdfast.core.errors import BadValueError
-from holdfast.core.specs import split_sum
 from holdfast.search.spaces.base import Space
+from holdfast.search.spaces.recorded import Recorded
 from holdfast.search.tables.naming import split_qualifiers
 from holdfast.search.tables.table import BenchmarkTable, Column
 from holdfast.search.trials import Score
 
 Split = Literal["validation", "test"]
-_FAILED = Score(-math.inf, (), feasible=False)
-_WEIGHT = re.compile(r"^([+-]?\d*\.?\d+(?:[eE][+-]?\d+)?)\s*\*\s*(.+)$")
-_NUMBER = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NAMED = re.compile(r"^[A-Za-z_]\w*\s*(\(|\[|$)")  # begins as a condition does
+_TINY = 1e-12  # a bound of 0 is compared as it is
+_WEIGHT = re.compile(rf"^({_NUMBER})\s*\*\s*(.+)$")
 _BOUND = re.compile(rf"^(.+?)\s*(<=|>=)\s*({_NUMBER})$")
 
 
@@ -77,13 +78,32 @@ class Quantity:
             for term in self.terms
             for column in term.columns
         ]
-        found = [(weight, table.values(column)) for weight, column in parts]
-        whole = set(found[0][1]).intersection(*(values for _, values in found))
+        weights = [weight for weight, _ in parts]
+        rows = _together([table.values(column) for _, column in parts], table.space)
         return {
-            arch: sum(weight * values[arch] for weight, values in found)
-            for arch in found[0][1]
-            if arch in whole
+            arch: sum(weight * value for weight, value in zip(weights, row, strict=True))
+            for arch, row in rows.items()
         }
+
+
+def _together(columns: Sequence[Mapping[str, float]], space: Space) -> dict[str, tuple[float, ...]]:
+    """Values of the architectures that have all columns: their own, or else those of their class.
+
+    Some tables hold the members of a class one by one in one column, and once in another.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for arch in dict.fromkeys(arch for column in columns for arch in column):
+        row = [column.get(arch) for column in columns]
+        if None in row:
+            first = space.canonical(arch)
+            row = [
+                column.get(first) if value is None else value
+                for value, column in zip(row, columns, strict=True)
+            ]
+        values = tuple(value for value in row if value is not None)
+        if len(values) == len(columns):
+            found[arch] = values
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,10 +114,10 @@ class Constraint:
     upper: bool
     bound: float
 
-    def excess(self, value: float) -> float:
-        """By how much `value` misses the bound, relative to it; 0 where it is kept."""
-        over = value - self.bound if self.upper else self.bound - value
-        return max(0.0, over) / max(abs(self.bound), 1e-12)
+    def excess(self, values: np.ndarray) -> np.ndarray:
+        """By how much values miss the bound, relative to it; 0 or less where it is kept."""
+        over = values - self.bound if self.upper else self.bound - values
+        return over / max(abs(self.bound), _TINY)
 
 
 def read_quantity(text: str, table: BenchmarkTable, choice: Choice) -> Quantity:
@@ -111,9 +131,12 @@ def read_quantity(text: str, table: BenchmarkTable, choice: Choice) -> Quantity:
         BadValueError: Several match, they are on the test split only, or the text is wrong.
     """
     turned, body = _direction(text)
-    terms = tuple(_term(part, table, choice) for part in split_sum(body))
-    if not terms:
+    if not body.strip():
         raise BadValueError("an objective names a column, as in clean or mean(attacks); got none")
+    parts = _parts(body)
+    if not all(map(_is_term, parts)):
+        raise _unreadable(text)
+    terms = tuple(_term(part, table, choice) for part in parts)
     if turned is None:
         turned = _natural(text, terms)
     return Quantity(text.strip(), terms, turned)
@@ -127,13 +150,30 @@ def read_constraint(text: str, table: BenchmarkTable, choice: Choice) -> Constra
         BadValueError: No bound, or a column that cannot be told.
     """
     found = _BOUND.match(text.strip())
-    if not found:
+    if not found or re.search("<|>| and ", found[1]) or not math.isfinite(float(found[3])):
         raise BadValueError(
             f"cannot read the constraint {text!r}: expected COLUMN <= NUMBER or COLUMN >= NUMBER, "
-            "as in 'latency(device=pi5) <= 6'"
+            "as in 'latency(device=pi5) <= 6'; write one --constraint a bound"
         )
     quantity = read_quantity(found[1], table, choice)
     return Constraint(quantity, found[2] == "<=", float(found[3]))
+
+
+def _parts(text: str) -> list[str]:
+    """Terms of a sum: cut at plus signs outside of brackets that do not belong to a number."""
+    found, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(character, 0)
+        if character == "+" and depth == 0 and text[:place].strip() and text[place - 1] not in "eE":
+            found.append(text[start:place])
+            start = place + 1
+    return [part.strip() for part in [*found, text[start:]]]
+
+
+def _is_term(text: str) -> bool:
+    """Whether a text could be a term: what it names is looked up later."""
+    weighed = _WEIGHT.match(text)
+    return bool(_NAMED.match(weighed[2] if weighed else text))
 
 
 def _direction(text: str) -> tuple[bool | None, str]:
@@ -144,8 +184,10 @@ def _direction(text: str) -> tuple[bool | None, str]:
 
 
 def _natural(text: str, terms: tuple[Term, ...]) -> bool:
-    """Direction that the columns have by themselves."""
-    larger = {(term.columns[0].better == "higher") == (term.weight >= 0) for term in terms}
+    """Direction that the columns have by themselves; a sum with a negative weight is maximized."""
+    if any(term.weight < 0 for term in terms):
+        return True
+    larger = {term.columns[0].better == "higher" for term in terms}
     if len(larger) > 1:
         raise BadValueError(
             f"the terms of {text!r} pull in opposite directions: give what should be small a "
@@ -157,12 +199,23 @@ def _natural(text: str, terms: tuple[Term, ...]) -> bool:
 def _term(text: str, table: BenchmarkTable, choice: Choice) -> Term:
     weighed = _WEIGHT.match(text.strip())
     weight, body = (float(weighed[1]), weighed[2]) if weighed else (1.0, text.strip())
-    inner = body.removeprefix("mean(")
-    if inner == body:
+    if not math.isfinite(weight) or weight == 0:
+        raise BadValueError(f"the weight in {text.strip()!r} must be a number that is not 0")
+    if not body.startswith("mean("):
         return Term((_one(body, table, choice),), weight)
-    inside, _, after = inner.rpartition(")")
+    inside, closed, after = body.removeprefix("mean(").rpartition(")")
+    if not closed or not inside.strip() or (after.strip() and not after.strip().startswith("[")):
+        raise _unreadable(text)
     condition, given = split_qualifiers(f"{inside}{after}")
     return Term(_several(condition, given, table, choice), weight)
+
+
+def _unreadable(text: str) -> BadValueError:
+    return BadValueError(
+        f"cannot read the objective {text.strip()!r}: expected [min:] [WEIGHT*]COLUMN [+ ...], "
+        "as in clean, mean(attacks), 'pgd(eps=8/255)[training=adversarial]' or "
+        "'0.5*clean + -0.1*latency(device=pi5)'"
+    )
 
 
 def _one(text: str, table: BenchmarkTable, choice: Choice) -> Column:
@@ -203,10 +256,16 @@ def _readable(
         return seen
     splits = " and ".join(sorted({column.split for column in found}))
     if splits == "test" and choice.select_on == "validation":
+        name = f"{condition} of {table.card.name}"
+        what = (
+            f"{name} on the test split"
+            if "split" in asked
+            else f"{name} is recorded on the test split alone, which"
+        )
         raise BadValueError(
-            f"{condition} of {table.card.name} is recorded on the test split alone, and a search "
-            "that goes by test images is no longer judged by them. Published comparisons do it: "
-            "--select-on test does, too, and the page says so"
+            f"{what} is out of a search's reach: what is selected by test images is no longer "
+            "judged by them. Published comparisons do it: --select-on test does, too, and the "
+            "page says so"
         )
     raise BadValueError(
         f"{condition} of {table.card.name} is recorded on {splits}, not on {choice.select_on}"
@@ -261,33 +320,37 @@ class TableObjective:
         self.space = space or table.space
         self.quantities = tuple(quantities)
         self.constraints = tuple(constraints)
-        columns = [one.of(table) for one in self.quantities]
-        limits = [one.quantity.of(table) for one in self.constraints]
-        everything = [*columns, *limits]
-        archs = [arch for arch in everything[0] if all(arch in one for one in everything[1:])]
+        wanted = [*self.quantities, *(one.quantity for one in self.constraints)]
+        rows = _together([one.of(table) for one in wanted], table.space)
+        archs = list(rows)
+        if (
+            not _is_listable(self.space)
+            and len(set(map(self.space.canonical, archs))) != self.space.size
+        ):
+            # Nearly every architecture of such a space would be one without a value.
+            self.space = Recorded(self.space, tuple(archs))
         self.missing = _absent(self.space, archs)
         if self.missing and missing == "refuse":
             raise BadValueError(_tell_missing(table, self.missing, len(archs)))
-        self._scores = self._scored(
-            archs,
-            np.array([[one[arch] for one in columns] for arch in archs]),
-            np.array([[one[arch] for one in limits] for arch in archs]).reshape(len(archs), -1),
-        )
+        raw = np.array(list(rows.values())).reshape(len(rows), len(wanted))
+        several = len(self.quantities)
+        self._scores = self._scored(archs, raw[:, :several], raw[:, several:])
         self.total = len(archs)
+        self._failed = Score(-math.inf, (-math.inf,) * len(quantities), feasible=False)
 
     def __call__(self, arch: str) -> Score:
         """Score of an architecture; a failed one where the table has no value."""
         try:
             return self._scores[arch]
         except KeyError:
-            return self._scores.get(self.space.canonical(arch), _FAILED)
+            return self._scores.get(self.space.canonical(arch), self._failed)
 
     @property
     def digest(self) -> str:
-        """Sha256 over all architectures and their merits."""
+        """Sha256 over all architectures and their scores."""
         body = hashlib.sha256()
         for arch, score in sorted(self._scores.items()):
-            body.update(f"{arch} {score.merit!r}\n".encode())
+            body.update(f"{arch} {score}\n".encode())
         return body.hexdigest()
 
     def ranked(self) -> list[tuple[str, Score]]:
@@ -297,22 +360,22 @@ class TableObjective:
     def _scored(self, archs: list[str], raw: np.ndarray, limits: np.ndarray) -> dict[str, Score]:
         signs = np.array([1.0 if one.maximize else -1.0 for one in self.quantities])
         values = raw * signs
-        excess = np.array(
-            [
-                [one.excess(value) for one, value in zip(self.constraints, row, strict=True)]
-                for row in limits
-            ]
-        ).reshape(limits.shape)
-        self.satisfied = tuple(int(kept) for kept in (excess == 0).sum(0))
-        feasible = (excess == 0).all(1)
+        excess = np.empty_like(limits)
+        for place, one in enumerate(self.constraints):
+            excess[:, place] = one.excess(limits[:, place])
+        self.satisfied = tuple(int(kept) for kept in (excess <= 0).sum(0))
+        feasible = (excess <= 0).all(1)
         self.feasible = int(feasible.sum())
         if not feasible.any():
             raise BadValueError(self._infeasible(limits))
         merit = _merit(values)
-        merit = np.where(feasible, merit, merit.min() - 1 - excess.sum(1))
+        merit = np.where(feasible, merit, merit.min() - 1 - excess.clip(min=0).sum(1))
+        columns = zip(
+            archs, merit.tolist(), values.tolist(), limits.tolist(), excess.tolist(), strict=True
+        )
         return {
-            arch: Score(float(m), tuple(map(float, v)), tuple(map(float, x)), feasible=bool(f))
-            for arch, m, v, x, f in zip(archs, merit, values, limits, feasible, strict=True)
+            arch: Score(m, tuple(v), tuple(x), feasible=max(e, default=0.0) <= 0, excess=tuple(e))
+            for arch, m, v, x, e in columns
         }
 
     def _infeasible(self, limits: np.ndarray) -> str:
@@ -345,9 +408,13 @@ def _merit(values: np.ndarray) -> np.ndarray:
 _LISTABLE = 50_000  # architectures that are looked up one by one
 
 
+def _is_listable(space: Space) -> bool:
+    return space.size is not None and space.size <= _LISTABLE
+
+
 def _absent(space: Space, archs: list[str]) -> list[str]:
     """Architectures of a small space that the table leaves out."""
-    if space.size is None or space.size > _LISTABLE:
+    if not _is_listable(space):
         return []
     known = set(archs)
     return [

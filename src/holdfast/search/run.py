@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from holdfast.core.errors import BadValueError
+import filelock
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from holdfast.core.errors import BadValueError, StoreError
 from holdfast.core.identity import digest_json
 from holdfast.core.randomness import checked_seed
-from holdfast.core.specs import parse_spec
+from holdfast.core.specs import parse_spec, split_specs
+from holdfast.search.analysis.columns import named_columns
 from holdfast.search.log import RoundLog
 from holdfast.search.loop import Problem, incumbents, rounds
 from holdfast.search.objectives import Choice, Split, TableObjective, build_objective
 from holdfast.search.searchers.base import Remembers, Searcher, searcher, spec_of
 from holdfast.search.tables.loading import open_table
-from holdfast.search.tables.table import BenchmarkTable
+from holdfast.search.tables.table import BenchmarkTable, Card
 from holdfast.search.trials import Trial
 
 _PARTS = "parts"
 _CHUNK = 5.0  # seconds of work that a process is given at a time
 _ALONE = 10.0  # seconds of work in all for which no processes are started
-_MOST = 100_000  # repetitions that a person means
+_MOST = 100_000  # queries or repetitions that a person means
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Plan:
     """Everything that decides a search.
 
     Attributes:
-        table: As `open_table` takes it.
+        table: As `open_table` takes it; several with commas between, of one space, are joined.
         objectives: Texts of `read_quantity`; several for a Pareto front.
         searchers: Texts of `searcher`.
         constraints: Texts of `read_constraint`.
@@ -50,6 +57,7 @@ class Plan:
         given: Keys of columns where a text does not say: dataset, training, epochs.
         missing: What an architecture without a value is: a reason to stop, or a failed query.
         unique: Draw each class of equal architectures with the same probability.
+        score: Columns under which winners are scored afterwards; the main ones where empty.
     """
 
     table: str
@@ -63,12 +71,19 @@ class Plan:
     given: Mapping[str, object] = field(default_factory=dict)
     missing: Literal["refuse", "fail"] = "refuse"
     unique: bool = False
+    score: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checked_seed(self.seed)
-        for name in ("budget", "repetitions"):
-            if not 1 <= getattr(self, name) <= _MOST:
-                raise BadValueError(f"{name} must be 1 to {_MOST:,}, got {getattr(self, name)}")
+        for name, said in (("budget", "--budget"), ("repetitions", "--trials")):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= _MOST:
+                raise BadValueError(f"{said} must be a whole number of 1 to {_MOST:,}, got {value}")
+        for name, known in (("select_on", ("validation", "test")), ("missing", ("refuse", "fail"))):
+            if getattr(self, name) not in known:
+                raise BadValueError(
+                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
+                )
         if not self.searchers:
             raise BadValueError("a search needs a searcher, as in --searcher random")
 
@@ -81,7 +96,7 @@ class Repetition:
         searcher: As it was typed.
         repetition: Its number, from 0 on.
         trials: All queries.
-        seconds: What the queries that were made now took.
+        seconds: What all queries took, those of an earlier run included.
         known: Queries that an earlier run had made.
     """
 
@@ -95,6 +110,26 @@ class Repetition:
     def best(self) -> Trial:
         """Where it ended."""
         return incumbents(self.trials)[-1]
+
+
+def joined(tables: list[BenchmarkTable]) -> BenchmarkTable:
+    """Tables of one space as one, such as accuracies of one source and latencies of another.
+
+    Raises:
+        BadValueError: Tables of different spaces.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    spaces = {table.card.name: table.space.spec for table in tables}
+    if len(set(spaces.values())) > 1:
+        told = ", ".join(f"{name} of {space}" for name, space in spaces.items())
+        raise BadValueError(f"tables of different spaces cannot be joined: {told}")
+    names = " and ".join(spaces)
+    card = Card(
+        names, names, "; ".join(table.card.source for table in tables),
+        verified="; ".join(table.card.verified for table in tables if table.card.verified),
+    )  # fmt: skip
+    return BenchmarkTable(card, pl.concat([table.frame for table in tables]))
 
 
 class Prepared:
@@ -112,7 +147,7 @@ class Prepared:
         twice = [spec for spec in self.specs if self.specs.count(spec) > 1]
         if twice:
             raise BadValueError(f"{twice[0]} is named twice; name it once")
-        self.table: BenchmarkTable = open_table(plan.table)
+        self.table = joined([open_table(text) for text in split_specs(plan.table) or [plan.table]])
         self.objective: TableObjective = build_objective(
             self.table,
             plan.objectives,
@@ -121,6 +156,7 @@ class Prepared:
             missing=plan.missing,
             unique=plan.unique,
         )
+        self.scored = named_columns(self.table, plan.score, plan.given) if plan.score else []
 
     @cached_property
     def problem(self) -> Problem:
@@ -146,23 +182,43 @@ class Prepared:
         return digest_json(body)[:20]
 
     def repeat(self, place: int, repetition: int, folder: Path | None) -> Repetition:
-        """Run one repetition of the searcher at `place`, or finish it."""
+        """Run one repetition of the searcher at `place`, or finish it, on one thread."""
         spec, worker = self.specs[place], self.searchers[place]
-        path = (
-            folder and folder / _PARTS / self.digest / f"{digest_json(spec)[:12]}-{repetition:05d}"
-        )
-        log = RoundLog(path, remembers=isinstance(worker, Remembers), budget=self.plan.budget)
-        done = log.read()
-        known = sum(len(one.trials) for one in done)
-        began = time.perf_counter()
-        found = list(done)
-        key = (self.plan.seed, repetition)
-        for one in rounds(self.problem, worker, budget=self.plan.budget, key=key, done=done):
-            found.append(one)
-            log.add(one)
-        log.close()
+        log: RoundLog | None = None
+        if folder is not None:
+            name = f"{digest_json(spec)[:12]}-{repetition:05d}"
+            path = folder / _PARTS / self.digest / name
+            remembers = isinstance(worker, Remembers)
+            log = RoundLog(path, remembers=remembers, budget=self.plan.budget)
+        with _one_thread():
+            done = [] if log is None else log.read(self.problem)
+            found = list(done)
+            key = (self.plan.seed, repetition)
+            for one in rounds(self.problem, worker, budget=self.plan.budget, key=key, done=done):
+                found.append(one)
+                if log is not None:
+                    log.add(one)
+        if log is not None:
+            log.close()
         trials = [trial for one in found for trial in one.trials]
-        return Repetition(self.names[place], repetition, trials, time.perf_counter() - began, known)
+        known = sum(len(one.trials) for one in done)
+        seconds = sum(one.seconds for one in found)
+        return Repetition(self.names[place], repetition, trials, seconds, known)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep numerical libraries to one thread: the arrays of a searcher are too small for more."""
+    torch = sys.modules.get("torch")  # a searcher that needs it has imported it
+    before = torch.get_num_threads() if torch else 1
+    with threadpool_limits(limits=1):
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
 
 
 def run(prepared: Prepared, *, folder: Path | None = None, jobs: int = 0) -> Iterator[Repetition]:
@@ -170,18 +226,46 @@ def run(prepared: Prepared, *, folder: Path | None = None, jobs: int = 0) -> Ite
 
     Args:
         prepared: What to do.
-        folder: Where finished rounds are kept, so that the search can go on later.
+        folder: Where finished rounds are kept, so that the search can go on later; one search
+            at a time.
         jobs: Processes; as many as there are cores, where there is enough to do, if 0.
 
     Raises:
         BadValueError: Fewer than 0 jobs.
-        StoreError: The folder cannot be written.
+        StoreError: The folder cannot be written, or another search is writing into it.
     """
-    if jobs < 0:
+    if type(jobs) is not int or jobs < 0:
         raise BadValueError(f"--jobs must be 0 (as many as there are cores) or more, got {jobs}")
+    if folder is None:
+        yield from _run(prepared, None, jobs)
+        return
+    with _alone_in(folder):
+        yield from _run(prepared, folder, jobs)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder / _PARTS / ".lock")
+    try:
+        (folder / _PARTS).mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise StoreError(
+            f"another search is writing into {folder}: wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(prepared: Prepared, folder: Path | None, jobs: int) -> Iterator[Repetition]:
     repetitions = prepared.plan.repetitions
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else _cores()
-    many = min(jobs or cores or 1, repetitions * len(prepared.specs))
+    many = min(jobs or _cores(), repetitions * len(prepared.specs))
     left: list[tuple[int, range]] = []
     costs = 0.0
     for place in range(len(prepared.specs)):
@@ -193,7 +277,7 @@ def run(prepared: Prepared, *, folder: Path | None = None, jobs: int = 0) -> Ite
             (place, range(begin, min(begin + step, repetitions)))
             for begin in range(1, repetitions, step)
         ]
-    if many == 1 or costs < _ALONE:
+    if many == 1 or (jobs == 0 and costs < _ALONE) or not left:
         for place, numbers in left:
             for number in numbers:
                 yield prepared.repeat(place, number, folder)
@@ -209,24 +293,28 @@ def _in_processes(
     plan: Plan, left: list[tuple[int, range]], folder: Path | None, jobs: int
 ) -> Iterator[Repetition]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(plan,)) as pool:
-        waiting: list[Future[list[Repetition]]] = [
-            pool.submit(_work, place, numbers, folder) for place, numbers in left
-        ]
-        try:
-            for done in as_completed(waiting):
-                yield from done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(plan,))
+    waiting: list[Future[list[Repetition]]] = [
+        pool.submit(_work, place, numbers, folder) for place, numbers in left
+    ]
+    whole = False
+    try:
+        for done in as_completed(waiting):
+            yield from done.result()
+        whole = True
+    finally:
+        if not whole:  # workers do not hear Ctrl-C; what they have finished is on the disk
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+        pool.shutdown(wait=whole, cancel_futures=True)
 
 
 _WORKER: list[Prepared] = []  # of a worker process: what it was begun with
 
 
 def _begin(plan: Plan) -> None:
-    import torch  # noqa: PLC0415 - a core a process
-
-    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _WORKER[:] = [Prepared(plan)]
 
 

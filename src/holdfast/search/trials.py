@@ -13,15 +13,18 @@ class Score:
     Attributes:
         merit: One number, larger is better: what a search for one thing goes by. Architectures
             that miss a constraint lie below all that keep them; one without a value is -inf.
-        values: Each objective by itself, turned so that larger is better.
+        values: Each objective by itself, turned so that larger is better; -inf without a value.
         limits: Measured value of each constraint's column.
         feasible: Whether every constraint is kept.
+        excess: By how much each constraint is missed, relative to its bound; 0 or less where it
+            is kept.
     """
 
     merit: float
     values: tuple[float, ...]
     limits: tuple[float, ...] = ()
     feasible: bool = True
+    excess: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

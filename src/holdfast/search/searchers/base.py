@@ -76,12 +76,12 @@ def unseen(
 
     Fewer come back where the space holds no more, or where 100 draws in a row are known.
     """
-    seen = {space.canonical(trial.arch) for trial in history}
+    seen = {space.key(trial.arch) for trial in history}
     drawn: list[str] = []
     misses = 0
     while len(drawn) < count and misses < _PATIENCE:
         arch = space.sample(rng)
-        key = space.canonical(arch)
+        key = space.key(arch)
         if key in seen:
             misses += 1
             continue
@@ -91,15 +91,17 @@ def unseen(
     return drawn + _listed(space, seen, count - len(drawn))
 
 
-_PATIENCE = 100
+_PATIENCE = 100  # draws in a row that were asked before
+_SMALL = 50_000  # strings that can be listed in an instant
 
 
 def _listed(space: Space, seen: set[str], wanted: int) -> list[str]:
     """The first classes of a small space that random draws no longer find."""
     if wanted < 1 or space.size is None or space.size > _SMALL:
         return []
-    left = dict.fromkeys(key for key in map(space.canonical, space.everything()) if key not in seen)
-    return list(left)[:wanted]
-
-
-_SMALL = 50_000  # strings that can be listed in an instant
+    left: dict[str, str] = {}
+    for arch in space.everything():
+        key = space.key(arch)
+        if key not in seen:
+            left.setdefault(key, arch)
+    return list(left.values())[:wanted]

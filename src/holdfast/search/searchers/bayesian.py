@@ -66,7 +66,7 @@ class Bayesian:
         pool += [
             arch
             for arch in unseen(space, history, rng, self.candidates)
-            if space.canonical(arch) not in seen
+            if space.key(arch) not in seen
         ]
         if not pool:
             return []

@@ -44,7 +44,7 @@ def mutants(
             arch = parent
             for _ in range(changes):
                 arch = space.mutate(arch, rng)
-            key = space.canonical(arch)
+            key = space.key(arch)
             if key not in seen:
                 seen.add(key)
                 found.append(arch)
@@ -53,7 +53,7 @@ def mutants(
 
 def seen_in(space: Space, history: Sequence[Trial]) -> set[str]:
     """Classes that were asked."""
-    return {space.canonical(trial.arch) for trial in history}
+    return {space.key(trial.arch) for trial in history}
 
 
 def encoded(space: Space, archs: Sequence[str], how: Encoding) -> np.ndarray:

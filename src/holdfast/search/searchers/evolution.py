@@ -64,9 +64,9 @@ class RegularizedEvolution:
         child = self._mutated(space, parent, rng)
         if self.again:
             return [child]
-        seen = {space.canonical(trial.arch) for trial in history}
+        seen = {space.key(trial.arch) for trial in history}
         for _ in range(_PATIENCE):
-            if space.canonical(child) not in seen:
+            if space.key(child) not in seen:
                 return [child]
             child = space.mutate(child, rng)
         return unseen(space, history, rng, 1)

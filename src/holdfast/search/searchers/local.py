@@ -75,7 +75,7 @@ class _Climb:
         """Take in the trials that are new."""
         for trial in history[len(self._read) :]:
             self._read.append(trial)
-            self._seen.add(self.space.canonical(trial.arch))
+            self._seen.add(self.space.key(trial.arch))
             self._take(trial)
 
     def _take(self, trial: Trial) -> None:
@@ -88,6 +88,6 @@ class _Climb:
             return
         moved = better or starting
         open_ = self.space.neighbours(self._best.arch) if moved else self.near
-        self.near = [arch for arch in open_ if self.space.canonical(arch) not in self._seen]
+        self.near = [arch for arch in open_ if self.space.key(arch) not in self._seen]
         if not self.near:  # a summit
             self.missing, self._best = self.starts, None

@@ -45,6 +45,7 @@ class Nsga2:
     crossover: float = 0.9
     mutation: float = 0.5
 
+    many_objectives: ClassVar[bool] = True  # goes by each value, not by the merit
     about: ClassVar[str] = "multi-objective evolution, NSGA-II (Deb et al. 2002)"
 
     def __post_init__(self) -> None:
@@ -66,12 +67,12 @@ class Nsga2:
             if len(children) == self.population:
                 return children
             child = self.child(space, alive, standing, rng)
-            key = space.canonical(child)
+            key = space.key(child)
             if key not in seen:
                 seen.add(key)
                 children.append(child)
         rest = unseen(space, history, rng, 2 * self.population)
-        fresh = [arch for arch in rest if space.canonical(arch) not in seen]
+        fresh = [arch for arch in rest if space.key(arch) not in seen]
         return [*children, *fresh][: self.population]
 
     def child(

@@ -34,16 +34,18 @@ class TeNas:
 
     Attributes:
         data: What is looked at: `noise`, or a data set's training images.
+        images: Of the data, drawn anew each round.
         proposals: Architectures a round.
         repeats: Draws of the weights a comparison is averaged over.
-        batch: Images of the tangent kernel.
-        crops: Of which linear regions are counted.
+        batch: Images of the tangent kernel, of those.
+        crops: Of those images, of which linear regions are counted.
         channels: Of the supernet's first stage.
         precision: Decimals of relative changes that are compared.
     """
 
     about: ClassVar[str] = "supernet pruned by tangent kernel and linear regions (TE-NAS, 2021)"
     data: str = "noise"
+    images: int = 256
     proposals: int = 1
     repeats: int = 3
     batch: int = 32
@@ -55,6 +57,10 @@ class TeNas:
         for name in ("proposals", "repeats", "batch", "crops", "channels", "precision"):
             if getattr(self, name) < 1:
                 raise BadValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.images < self.batch:
+            raise BadValueError(
+                f"a batch of {self.batch} needs as many images, got images={self.images}"
+            )
 
     def propose(
         self, space: Space, history: Sequence[Trial], rng: np.random.Generator
@@ -66,10 +72,10 @@ class TeNas:
         """
         if not isinstance(space, NB201):
             raise BadValueError(f"te_nas has a supernet of nb201 only, got {space.spec}")
-        seen = {space.canonical(trial.arch) for trial in history}
+        seen = {space.key(trial.arch) for trial in history}
         fresh: dict[str, str] = {}
         for arch in self._pruned(space, int(rng.integers(2**62))):
-            key = space.canonical(arch)
+            key = space.key(arch)
             if key not in seen:
                 fresh.setdefault(key, key if space.unique else arch)
         found = list(fresh.values())[: self.proposals]
@@ -83,7 +89,7 @@ class TeNas:
 
         generator = torch.Generator().manual_seed(seed)
         how = pruning.Measure(
-            images=pruning.images_for(self.data, generator),
+            images=pruning.images_for(self.data, self.images, generator),
             repeats=self.repeats,
             batch=self.batch,
             crops=self.crops,

@@ -57,12 +57,14 @@ class Space(ABC):
             last the output's.
         most_nodes: Nodes of the largest graph.
         graphs_each: Graphs of one architecture: 1, or 2 where a network has two kinds of cells.
+        fewest_cells: What to build at least, so that all of an architecture is in the network.
     """
 
     about: ClassVar[str]
     vocabulary: tuple[str, ...]
     most_nodes: int
     graphs_each: int = 1
+    fewest_cells: int = 1
 
     @property
     def spec(self) -> str:
@@ -101,7 +103,7 @@ class Space(ABC):
         """Representative of the architectures that compute the same function as `arch`."""
 
     def key(self, arch: str) -> str:
-        """What tells whether `arch` was asked already: its class, where a space counts classes."""
+        """What tells whether `arch` was asked already: its class, unless a space says otherwise."""
         return self.canonical(arch)
 
     @abstractmethod
@@ -129,12 +131,24 @@ class Space(ABC):
         raise BadValueError(f"{self.spec} is too large to be listed")
 
     def build(
-        self, arch: str, *, channels: int = 16, cells: int = 5, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
         """Real network with fresh weights; takes images float [B, 3, H, W], gives logits.
 
+        Args:
+            arch: Of this space.
+            channels: Of the first stage; None: as published.
+            cells: A stage, or in all where the space says so; None: as published.
+            classes: Number of logits.
+
         Raises:
-            BadValueError: No architecture of this space, or a space without networks.
+            BadValueError: No architecture of this space, sizes that its networks do not have, or
+                a space without networks.
         """
         raise BadValueError(f"{self.spec} has no networks that could be built")
 

@@ -66,6 +66,7 @@ class Darts(Space):
     vocabulary = ("input", "input_1", *OPERATIONS, "output")
     most_nodes = INPUTS + 2 * NODES + 1
     graphs_each = 2
+    fewest_cells = 3  # of which one is a normal cell
 
     @property
     def size(self) -> int:
@@ -147,16 +148,27 @@ class Darts(Space):
         return _text((cells[0], cells[1]))
 
     def build(
-        self, arch: str, *, channels: int = 36, cells: int = 20, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
-        """Network for 32 x 32 pixels, `cells` in all; the defaults are DARTS', without its head.
+        """Network for 32 x 32 pixels, `cells` in all: 36 channels and 20 cells, as DARTS trained.
 
-        NAS-Bench-301 trained 8 cells of 32 channels.
+        The auxiliary head is left out. NAS-Bench-301 trained 8 cells of 32 channels.
         """
         from holdfast.models.darts import darts_network  # noqa: PLC0415 - spaces need no torch
 
         normal, reduce = ([(OPERATIONS[op], s) for op, s in cell] for cell in self.cells(arch))
-        return darts_network(normal, reduce, channels=channels, cells=cells, classes=classes)
+        return darts_network(
+            normal,
+            reduce,
+            channels=36 if channels is None else channels,
+            cells=20 if cells is None else cells,
+            classes=classes,
+        )
 
 
 def _text(cells: Cells) -> str:

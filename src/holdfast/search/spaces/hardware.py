@@ -89,7 +89,7 @@ class HardwareNB201(Space):
         return f"{_CELLS.canonical(cell)}@{device}"
 
     def key(self, arch: str) -> str:
-        """Cell and device themselves, as in NAS-Bench-201: the benchmark holds all of them."""
+        """The cell's key on the same device."""
         cell, device = self.split(arch)
         return f"{_CELLS.key(cell)}@{device}"
 
@@ -118,7 +118,12 @@ class HardwareNB201(Space):
         return (f"{cell}@{device}" for device in self.devices for cell in _CELLS.everything())
 
     def build(
-        self, arch: str, *, channels: int = 16, cells: int = 5, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
         """Network of the cell, the same for every device."""
         cell, _ = self.split(arch)

@@ -43,6 +43,7 @@ class Macro(Space):
     about: ClassVar[str] = "8 blocks in a row with 3 choices (Su et al. 2021): 6,561 strings"
     vocabulary = ("input", *BLOCKS, "output")
     most_nodes = LAYERS + 2
+    fewest_cells = LAYERS
 
     @property
     def size(self) -> int:
@@ -115,9 +116,14 @@ class Macro(Space):
         return map("".join, itertools.product(CHOICES, repeat=LAYERS))
 
     def build(
-        self, arch: str, *, channels: int = 32, cells: int = LAYERS, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
-        """Network of the benchmark; `channels` are the stem's, and there are always eight blocks.
+        """Network of the benchmark: 32 channels of the stem, and always eight blocks.
 
         Raises:
             BadValueError: No architecture of this space, or another number of blocks.
@@ -126,7 +132,9 @@ class Macro(Space):
             macro_network,
         )
 
-        if cells != LAYERS:
+        if cells not in (None, LAYERS):
             raise BadValueError(f"a network of {self.spec} has {LAYERS} blocks, not cells={cells}")
         choices = [int(choice) for choice in self.check(arch)]
-        return macro_network(choices, channels=channels, classes=classes)
+        return macro_network(
+            choices, channels=32 if channels is None else channels, classes=classes
+        )

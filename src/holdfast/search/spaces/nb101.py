@@ -196,15 +196,24 @@ class NB101(Space):
         return _text(pruned) if pruned is not None and edge_count(pruned) <= EDGES else None
 
     def build(
-        self, arch: str, *, channels: int = 128, cells: int = 3, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
-        """Network of the benchmark: `channels` of the stem, `cells` modules in each of 3 stacks."""
+        """Network of the benchmark: 128 channels of the stem, 3 modules in each of 3 stacks."""
         from holdfast.models.nb101 import nb101_network  # noqa: PLC0415 - spaces need no torch
 
         operations, before = self.module(arch)
         names = [OPERATIONS[op] for op in operations]
         return nb101_network(
-            names, sorted(edges_of(before)), channels=channels, cells=cells, classes=classes
+            names,
+            sorted(edges_of(before)),
+            channels=128 if channels is None else channels,
+            cells=3 if cells is None else cells,
+            classes=classes,
         )
 
 

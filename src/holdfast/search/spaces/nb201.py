@@ -176,12 +176,22 @@ class NB201(Space):
         return _text(tuple(cell)) if whole and set(cell) <= set(self.choices) else None
 
     def build(
-        self, arch: str, *, channels: int = 16, cells: int = 5, classes: int = 10
+        self,
+        arch: str,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        classes: int = 10,
     ) -> nn.Module:
-        """Network of the benchmark with `cells` cells at each of three resolutions."""
+        """Network of the benchmark: 16 channels, 5 cells at each of three resolutions."""
         from holdfast.models.nb201 import build_nb201  # noqa: PLC0415 - spaces need no torch
 
-        return build_nb201(self.check(arch), channels=channels, cells=cells, classes=classes)
+        return build_nb201(
+            self.check(arch),
+            channels=16 if channels is None else channels,
+            cells=5 if cells is None else cells,
+            classes=classes,
+        )
 
 
 @cache
