@@ -64,7 +64,7 @@ class Bananas:
     def __post_init__(self) -> None:
         for name in ("initial", "batch", "members", "epochs", "parents", "candidates"):
             need(f"bananas {name}", getattr(self, name), 1)
-        need("bananas changes", self.changes, 0)
+        need("bananas changes", self.changes, 0, 100)
         if self.paths is not None:
             need("bananas paths", self.paths, 1)
 

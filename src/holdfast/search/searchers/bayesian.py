@@ -52,7 +52,7 @@ class Bayesian:
         need("bayesian initial", self.initial, 2)
         for name in ("batch", "parents", "candidates"):
             need(f"bayesian {name}", getattr(self, name), 1)
-        need("bayesian changes", self.changes, 0)
+        need("bayesian changes", self.changes, 0, 100)
 
     def propose(
         self, space: Space, history: Sequence[Trial], rng: np.random.Generator

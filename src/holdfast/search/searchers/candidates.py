@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,11 +78,13 @@ def path_or_next(space: Space, arch: str, how: Encoding) -> Encoding:
     return choices[-1]
 
 
-def need(what: str, value: float, least: float) -> None:
-    """Refuse a setting below its least value.
+def need(what: str, value: float, least: float, most: float = math.inf) -> None:
+    """Refuse a setting below its least value, or above its largest.
 
     Raises:
         BadValueError: It is.
     """
     if not value >= least:
         raise BadValueError(f"{what} must be at least {least:g}, got {value:g}")
+    if value > most:
+        raise BadValueError(f"{what} must be at most {most:g}, got {value:g}")

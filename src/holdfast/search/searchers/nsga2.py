@@ -51,8 +51,7 @@ class Nsga2:
     def __post_init__(self) -> None:
         need("nsga2 population", self.population, 2)
         for name in ("crossover", "mutation"):
-            need(f"nsga2 {name}", getattr(self, name), 0)
-            need(f"1 minus nsga2 {name}", 1 - getattr(self, name), 0)
+            need(f"nsga2 {name}", getattr(self, name), 0, 1)
 
     def propose(
         self, space: Space, history: Sequence[Trial], rng: np.random.Generator

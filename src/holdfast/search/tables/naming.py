@@ -93,7 +93,10 @@ def split_qualifiers(text: str) -> tuple[str, dict[str, object]]:
         raise BadValueError(
             f"cannot read {text!r}: expected CONDITION[key=value, ...], as in clean[split=test]"
         )
-    given = dict(_qualifier(part, text) for part in inner.split(",") if part.strip())
+    pairs = [_qualifier(part, text) for part in inner.split(",") if part.strip()]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise BadValueError(f"{text!r} says something twice between its brackets")
     return condition.strip(), given
 
 
@@ -108,6 +111,6 @@ def _qualifier(part: str, text: str) -> tuple[str, object]:
         )
     if key != "epochs":
         return key, value
-    if not value.isdigit():
+    if not (value.isascii() and value.isdigit()):
         raise BadValueError(f"epochs must be a whole number, got {value!r}")
     return key, int(value)
