@@ -7,7 +7,8 @@ import torch
 
 from holdfast.core.errors import BadValueError, UnknownNameError
 from holdfast.models.cost import count_parameters
-from holdfast.models.darts import DARTS_OPERATIONS, DartsCell, Halve, darts_network
+from holdfast.models.darts import DartsCell, Halve, darts_network
+from holdfast.search.spaces.darts import OPERATIONS
 
 # The second-order result of Liu et al. 2019.
 V2 = (
@@ -71,7 +72,7 @@ def test_halving_reads_even_pixels_and_odd_ones():
 
 
 @pytest.mark.parametrize(("size", "last"), [(32, 8), (9, 3)])
-@pytest.mark.parametrize("name", DARTS_OPERATIONS)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_halves_the_picture_twice(name, size, last):
     pairs = [(name, 0), (name, 1)] * 4
     net = darts_network(pairs, pairs, channels=4, cells=4, classes=3).eval()

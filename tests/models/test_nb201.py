@@ -6,7 +6,8 @@ from holdfast.core.errors import BadValueError
 from holdfast.models.cost import count_multiply_adds, count_parameters
 from holdfast.models.nb201 import EDGES, Cell, Reduction, build_nb201, format_cell, parse_cell
 
-DENSE = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+" + (
+DENSE = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+"
     "|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 )
 
@@ -129,8 +130,11 @@ def test_parameters_have_the_names_of_published_weights():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (DENSE.replace("3x3~2", "3x4~2"), "no operation 'nor_conv_3x4'; did you mean nor_conv_3x3"),
-        (DENSE.replace("nor_conv_3x3~2", "x~2"), "known: none, skip_connect"),
+        (
+            DENSE.replace("3x3~2", "3x4~2"),
+            "no operation named 'nor_conv_3x4'; did you",
+        ),
+        (DENSE.replace("nor_conv_3x3~2", "x~2"), "known: avg_pool_3x3, none, nor_conv_1x1"),
         ("|none~0|+|none~0|none~1|", "it has 2 nodes"),
         ("", "it has 1 nodes"),
         ("|none~0|+|none~1|none~0|+|none~0|none~1|none~2|", "node 2 must be |OP~0|OP~1|"),
@@ -146,7 +150,9 @@ def test_what_is_no_cell_is_refused_with_the_reason(text, message):
     assert "expected |OP~0|+|OP~0|OP~1|+" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["channels", "cells", "classes", "in_channels"])
-def test_numbers_below_one_are_refused(name):
-    with pytest.raises(BadValueError, match=f"{name} must be 1 or more, got 0"):
-        build_nb201(DENSE, **{name: 0})
+@pytest.mark.parametrize(
+    ("name", "least"), [("channels", 1), ("cells", 1), ("classes", 2), ("in_channels", 1)]
+)
+def test_sizes_that_no_network_has_are_refused(name, least):
+    with pytest.raises(BadValueError, match=f"needs {name} >= {least}, got {least - 1}"):
+        build_nb201(DENSE, **{name: least - 1})

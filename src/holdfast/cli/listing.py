@@ -132,10 +132,7 @@ def _searchers() -> tuple[tuple[str, ...], Rows]:
 
 
 def _proxies() -> tuple[tuple[str, ...], Rows]:
-    from holdfast.search.proxies.base import PROXIES
+    from holdfast.search.proxies import known_proxies
 
-    rows: Rows = [
-        (name, "larger" if PROXIES[name].sign > 0 else "smaller", PROXIES[name].about)
-        for name in PROXIES
-    ]
-    return ("proxy", "better", "what it measures"), rows
+    columns = ("proxy", "better", "batch", "moment", "needs", "what it measures")
+    return columns, [*known_proxies()]

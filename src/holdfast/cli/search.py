@@ -271,8 +271,12 @@ def rate_untrained(
     dataset: Dataset = None,
     training: Training = None,
     epochs: Epochs = None,
-    channels: Annotated[int, typer.Option(min=1, help="Channels of the networks.")] = 16,
-    cells: Annotated[int, typer.Option(min=1, help="Cells a stage.")] = 5,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the networks; as published if left out.")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="Cells a stage; as published if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     target: Annotated[
@@ -286,13 +290,13 @@ def rate_untrained(
     'clean[training=plain, split=test]' --out proxies.jsonl
     """
     from holdfast.search.analysis import named_columns
-    from holdfast.search.proxies.base import default_proxies, parse_proxies
+    from holdfast.search.proxies.base import parse_proxies
     from holdfast.search.proxies.run import Networks, evaluate, frame_of
     from holdfast.search.proxies.sampling import draw_architectures, open_batch
     from holdfast.search.spaces import space_of
     from holdfast.search.tables import open_table
 
-    wanted = default_proxies() if names == "all" else parse_proxies(names)
+    wanted = parse_proxies(names)
     opened = open_table(table) if table else None
     where = opened.space if opened else space_of(space)
     given = {"dataset": dataset, "training": training, "epochs": epochs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.core.errors import BadValueError
 
 
-def check_sizes(*, channels: int, cells: int, classes: int) -> None:
+def check_sizes(*, channels: int, cells: int, classes: int, in_channels: int = 3) -> None:
     """Refuse sizes that no network has.
 
     Raises:
@@ -15,6 +15,7 @@ def check_sizes(*, channels: int, cells: int, classes: int) -> None:
         ("channels", channels, 1),
         ("cells", cells, 1),
         ("classes", classes, 2),
+        ("in_channels", in_channels, 1),
     ):
         if value < least:
             raise BadValueError(f"a network needs {name} >= {least}, got {value}")

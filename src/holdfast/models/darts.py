@@ -58,7 +58,6 @@ _OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "dil_conv_3x3": _dilated(3),
     "dil_conv_5x5": _dilated(5),
 }
-DARTS_OPERATIONS = tuple(_OPERATIONS)
 
 
 class Halve(nn.Module):

@@ -7,20 +7,26 @@ its authors published have it, whose parameter names these share, so that publis
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from holdfast.core.errors import BadValueError
+from holdfast.models._nb201_text import EDGES, NODES, format_cell, parse_cell
+from holdfast.models._sizes import check_sizes
 
-# Edges of a cell as (from, to), in the order of the string; node 0 is the input, 3 the output.
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-_NODES = 4
-_SHOWN = 120
+__all__ = [
+    "EDGES",
+    "Cell",
+    "NB201Network",
+    "Reduction",
+    "build_nb201",
+    "flow",
+    "format_cell",
+    "operation",
+    "parse_cell",
+]
 
 
 class Zero(nn.Module):
@@ -58,20 +64,38 @@ class AveragePool(nn.Module):
         return pooled
 
 
-# In the order of the published digits 0 to 4.
-OPERATIONS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
-    {
-        "none": lambda channels: Zero(),
-        "skip_connect": lambda channels: nn.Identity(),
-        "nor_conv_1x1": lambda channels: ReluConvNorm(channels, channels, 1),
-        "nor_conv_3x3": lambda channels: ReluConvNorm(channels, channels, 3),
-        "avg_pool_3x3": lambda channels: AveragePool(),
-    }
-)
+_LAYERS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda channels: Zero(),
+    "skip_connect": lambda channels: nn.Identity(),
+    "nor_conv_1x1": lambda channels: ReluConvNorm(channels, channels, 1),
+    "nor_conv_3x3": lambda channels: ReluConvNorm(channels, channels, 3),
+    "avg_pool_3x3": lambda channels: AveragePool(),
+}
+
+
+def operation(name: str, channels: int) -> nn.Module:
+    """Layer of an operation, which keeps the shape [B, channels, H, W] of what comes."""
+    return _LAYERS[name](channels)
+
+
+def flow(features: Tensor, edge: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """What reaches the last of four nodes, each of which is the sum of its edges.
+
+    Args:
+        features: Of node 0.
+        edge: What an edge, by its place in `EDGES`, makes of the node where it starts.
+    """
+    nodes = [features]
+    for node in range(1, NODES):
+        into = [
+            edge(place, nodes[start]) for place, (start, end) in enumerate(EDGES) if end == node
+        ]
+        nodes.append(torch.stack(into).sum(0) if len(into) > 1 else into[0])
+    return nodes[-1]
 
 
 class Cell(nn.Module):
-    """Four nodes; each is the sum of its edges, and the last is the output.
+    """One operation an edge; see `flow`.
 
     Attributes:
         layers: One operation an edge, in the order of `EDGES`.
@@ -79,18 +103,10 @@ class Cell(nn.Module):
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(OPERATIONS[name](channels) for name in operations)
+        self.layers = nn.ModuleList(operation(name, channels) for name in operations)
 
     def forward(self, features: Tensor) -> Tensor:
-        nodes = [features]
-        for node in range(1, _NODES):
-            into = [
-                layer(nodes[start])
-                for layer, (start, end) in zip(self.layers, EDGES, strict=True)
-                if end == node
-            ]
-            nodes.append(torch.stack(into).sum(0) if len(into) > 1 else into[0])
-        return nodes[-1]
+        return flow(features, lambda place, start: self.layers[place](start))
 
 
 class Reduction(nn.Module):
@@ -113,11 +129,17 @@ class NB201Network(nn.Module):
     """Stem, three stages of cells with a reduction between them, and a linear head.
 
     Takes images [B, in_channels, H, W] with sides divisible by 4, as they are: nothing is
-    normalised here. Gives logits [B, classes].
+    normalised here. Gives logits [B, classes]. `cell` makes a cell of a width.
     """
 
     def __init__(
-        self, operations: tuple[str, ...], channels: int, cells: int, classes: int, in_channels: int
+        self,
+        cell: Callable[[int], nn.Module],
+        *,
+        channels: int,
+        cells: int,
+        classes: int,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -128,7 +150,7 @@ class NB201Network(nn.Module):
             width = channels * 2**stage
             if stage:
                 parts.append(Reduction(width // 2, width))
-            parts += [Cell(operations, width) for _ in range(cells)]
+            parts += [cell(width) for _ in range(cells)]
         self.cells = nn.ModuleList(parts)
         self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
         self.classifier = nn.Linear(width, classes)
@@ -158,53 +180,14 @@ def build_nb201(
         in_channels: Channels of the images.
 
     Raises:
-        BadValueError: No such cell, or a number below 1.
+        BadValueError: No such cell, a size below 1, or fewer than two classes.
     """
-    sizes = {"channels": channels, "cells": cells, "classes": classes, "in_channels": in_channels}
-    for name, size in sizes.items():
-        if size < 1:
-            raise BadValueError(f"{name} must be 1 or more, got {size}")
-    return NB201Network(parse_cell(arch), channels, cells, classes, in_channels)
-
-
-def parse_cell(text: str) -> tuple[str, ...]:
-    """Operations of a cell string, six names in the order of `EDGES`.
-
-    Raises:
-        BadValueError: The string has another form, or names an operation that there is not.
-    """
-    nodes = [node.strip() for node in text.strip().split("+")]
-    if len(nodes) != _NODES - 1:
-        raise _wrong(text, f"it has {len(nodes)} nodes")
-    found: list[str] = []
-    for place, node in enumerate(nodes, 1):
-        if not (node.startswith("|") and node.endswith("|") and len(node) > 1):
-            raise _wrong(text, f"node {place} does not stand between bars")
-        edges = node[1:-1].split("|")
-        if [edge.rpartition("~")[2] for edge in edges] != [str(start) for start in range(place)]:
-            wanted = "|".join(f"OP~{start}" for start in range(place))
-            raise _wrong(text, f"node {place} must be |{wanted}|, got {node}")
-        found += [edge.rpartition("~")[0] for edge in edges]
-    for name in found:
-        if name not in OPERATIONS:
-            raise _wrong(text, f"there is no operation {name!r}{_hint(name)}")
-    return tuple(found)
-
-
-def format_cell(operations: tuple[str, ...]) -> str:
-    """Cell string of six operations, in the order of `EDGES`."""
-    texts = [f"{name}~{start}" for name, (start, _) in zip(operations, EDGES, strict=True)]
-    return "+".join(f"|{'|'.join(node)}|" for node in (texts[:1], texts[1:3], texts[3:]))
-
-
-def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, OPERATIONS, n=1, cutoff=0.5)
-    known = f"known: {', '.join(OPERATIONS)}"
-    return f"; did you mean {near[0]}?" if near else f"; {known}"
-
-
-def _wrong(text: str, why: str) -> BadValueError:
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return BadValueError(
-        f"{shown!r} is no NAS-Bench-201 cell: {why}; expected |OP~0|+|OP~0|OP~1|+|OP~0|OP~1|OP~2|"
+    check_sizes(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
+    operations = parse_cell(arch)
+    return NB201Network(
+        lambda width: Cell(operations, width),
+        channels=channels,
+        cells=cells,
+        classes=classes,
+        in_channels=in_channels,
     )

@@ -26,6 +26,7 @@ _SOURCES = {
     "timm": "holdfast.models.timm_source",
     "torchvision": "holdfast.models.torchvision_source",
     "small": "holdfast.models.small",
+    "nb201": "holdfast.models.nb201_source",
 }
 _FILE_SOURCE = "holdfast.models.file_source"
 
@@ -62,7 +63,7 @@ def load_model(
     """Build a classifier, load its weights, and probe it once.
 
     Args:
-        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `small:NAME`,
+        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `small:NAME`, `nb201:CELL`,
             `FILE.py:FUNCTION`; or a module or callable that takes float images [B, C, H, W] in
             [0, 1] and gives logits [B, K]. A module is put in evaluation mode, in place.
         weights: Checkpoint to load instead of pretrained weights.
@@ -112,7 +113,7 @@ def model_names(source: str) -> list[str]:
 def known_models() -> list[tuple[str, str]]:
     """Every spec that needs no file, with a few words on each; files first, by example."""
     rows = [("FILE.py:FUNCTION", "your own file; FUNCTION() returns a torch module")]
-    for prefix in ("small", "torchvision", "timm"):
+    for prefix in ("small", "nb201", "torchvision", "timm"):
         rows += [(f"{prefix}:{name}", note) for name, note in _source(prefix).notes()]
     return rows
 
@@ -163,8 +164,8 @@ def _unknown(text: str) -> UnknownNameError | BadValueError:
     near = difflib.get_close_matches(text.rpartition(":")[2], _owners(), n=3, cutoff=0.5)
     hint = f" (did you mean {_either([_owners()[name] for name in near])}?)" if near else ""
     return UnknownNameError(
-        f"no model named {text!r}{hint}; models are timm:NAME, torchvision:NAME, small:NAME or "
-        "FILE.py:FUNCTION"
+        f"no model named {text!r}{hint}; models are timm:NAME, torchvision:NAME, small:NAME, "
+        "nb201:CELL or FILE.py:FUNCTION"
     )
 
 

@@ -15,6 +15,7 @@ from holdfast.search.proxies import (
     PROXIES,
     Batch,
     default_proxies,
+    known_proxies,
     parse_proxies,
     proxy,
     spec_of,
@@ -99,6 +100,17 @@ def test_it_says_what_it_is(one):
 
 def test_every_name_is_among_the_usual_ones():
     assert set(PROXIES) == {spec_of(one).partition("(")[0] for one in default_proxies()}
+
+
+def test_proxies_in_words():
+    rows = {name: words for name, *words in known_proxies()}
+
+    assert list(PROXIES) == list(rows)
+    assert ["larger", "any", "at initialisation", "the network alone"] == rows["params"][:4]
+    assert ["smaller", "16", "at initialisation", "images, labels, gradients"] == (
+        rows["hessian_top"][:4]
+    )
+    assert PROXIES["snip"].about == rows["snip"][4]
 
 
 def test_the_thirteen_of_the_suite_are_there():

@@ -8,14 +8,16 @@ import gzip
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from holdfast.core.errors import BadValueError
-from holdfast.models.nb201 import EDGES, OPERATIONS, build_nb201
+from holdfast.models.nb201 import EDGES, build_nb201
 from holdfast.search.proxies import pruning
 from holdfast.search.proxies.activations import random_crops
-from holdfast.search.proxies.supernet import MixedCell, Supernet, draw_weights, leave
+from holdfast.search.proxies.supernet import MixedCell, draw_weights, leave, supernet
 from holdfast.search.searchers.te_nas import TeNas
 from holdfast.search.spaces import space_of
+from holdfast.search.spaces.nb201 import OPERATIONS
 from holdfast.search.trials import Score, Trial
 from search.proxies.nets import Toy, seeded
 
@@ -35,17 +37,16 @@ def test_equal_values_share_a_rank():
 
 def test_a_supernet_of_single_operations_is_the_network():
     cell = ("nor_conv_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3", "none", "nor_conv_3x3")
-    supernet = seeded(lambda: Supernet(tuple((op,) for op in cell), channels=4, cells=1, classes=3))
+    mixed = seeded(lambda: supernet(tuple((op,) for op in cell), channels=4, cells=1, classes=3))
     text = space_of("nb201").text(cell)
     network = seeded(lambda: build_nb201(text, channels=4, cells=1, classes=3))
     images = torch.rand(2, 3, 8, 8)
 
-    assert torch.equal(network.eval()(images), supernet.eval()(images))
+    assert torch.equal(network.eval()(images), mixed.eval()(images))
 
 
 def test_an_edge_is_the_mean_of_what_is_left():
-    every = tuple(OPERATIONS)
-    cell = seeded(lambda: MixedCell((every,) * len(EDGES), 2)).eval()
+    cell = seeded(lambda: MixedCell((OPERATIONS,) * len(EDGES), 2)).eval()
     features = torch.rand(2, 2, 4, 4)
     leave(
         cell, (("skip_connect", "none"), *(("none",),) * 2, ("none",), ("skip_connect",), ("none",))
@@ -55,9 +56,9 @@ def test_an_edge_is_the_mean_of_what_is_left():
 
 
 def test_weights_of_a_fan():
-    net = Supernet((("nor_conv_3x3",),) * 6, channels=64, cells=1, classes=10)
+    net = supernet((("nor_conv_3x3",),) * 6, channels=64, cells=1)
     draw_weights(net, torch.Generator().manual_seed(0), fan="out")
-    weight = net.parts[2].edges[0]["nor_conv_3x3"].op[1].weight
+    weight = net.cells[2].edges[0]["nor_conv_3x3"].op[1].weight
 
     assert (2 / (128 * 9)) ** 0.5 == pytest.approx(float(weight.detach().std()), rel=0.02)
     assert 0.0 == float(net.classifier.bias.detach().abs().max())
@@ -146,14 +147,47 @@ def test_other_spaces_and_settings_are_refused():
         TeNas().propose(Toy(), [], np.random.default_rng(0))
     with pytest.raises(BadValueError, match="repeats must be 1 or more, got 0"):
         TeNas(repeats=0)
+    with pytest.raises(BadValueError, match="batch of 32 needs as many images, got images=31"):
+        TeNas(images=31)
 
 
 def test_images_of_a_data_set_are_standardized():
-    images = pruning.images_for("digits", torch.Generator(), count=20)
+    images = pruning.images_for("digits", 20, torch.Generator())
 
     assert (20, 3, 32, 32) == images.shape
     assert 0.0 == pytest.approx(float(images.mean()), abs=1e-5)
     assert 1.0 == pytest.approx(float(images.std()), rel=1e-3)
+
+
+@pytest.fixture
+def sorted_folder(tmp_path):
+    """Eight dark pictures of a class before eight bright ones of another."""
+    for name, value in (("a", 10), ("b", 240)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for place in range(8):
+            picture = Image.fromarray(np.full((4, 4, 3), value + place, np.uint8))
+            picture.save(tmp_path / "train" / name / f"{place}.png")
+    return tmp_path
+
+
+def test_images_come_from_all_of_a_sorted_folder(sorted_folder):
+    data = f"folder:{sorted_folder}"
+    images = pruning.images_for(data, 8, torch.Generator().manual_seed(0))
+    other = pruning.images_for(data, 8, torch.Generator().manual_seed(1))
+
+    assert 0 < int((images.mean((1, 2, 3)) > 0).sum()) < 8
+    assert not torch.equal(images, other)
+
+
+def test_a_picture_that_cannot_be_read_is_refused(sorted_folder):
+    (sorted_folder / "train" / "a" / "3.png").write_bytes(b"nothing")
+    with pytest.raises(BadValueError, match=r"3\.png cannot be read"):
+        pruning.images_for(f"folder:{sorted_folder}", 16, torch.Generator())
+
+
+def test_fewer_images_than_asked_for_are_refused(sorted_folder):
+    with pytest.raises(BadValueError, match=r"has 16 images .* as in .*te_nas\(images=64\)"):
+        pruning.images_for(f"folder:{sorted_folder}", 17, torch.Generator())
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from holdfast.core.errors import BadValueError
 from holdfast.search.spaces import SPACES, space_of
@@ -124,3 +125,39 @@ def test_a_listing_is_as_long_as_the_space(space):
 def test_a_space_says_what_it_is(space):
     assert space.about
     assert space_of(space.spec) == space
+
+
+@pytest.mark.parametrize(
+    ("text", "channels", "cells"),
+    [
+        ("nb201", 16, 5),
+        ("nb201_hw(device=fpga)", 16, 5),
+        ("nb101", 128, 3),
+        ("darts", 36, 20),
+        ("macro", 32, 8),
+    ],
+)
+def test_networks_have_the_published_sizes_unless_others_are_asked_for(text, channels, cells):
+    space = space_of(text)
+    arch = drawn(space, 1)[0]
+
+    def shapes(**sizes):
+        with torch.device("meta"):
+            state = space.build(arch, **sizes).state_dict()
+        return {name: weight.shape for name, weight in state.items()}
+
+    published = shapes()
+    assert published == shapes(channels=channels, cells=cells, classes=10)
+    assert published != shapes(channels=channels + 4)
+    assert published != shapes(classes=11)
+    with pytest.raises(BadValueError, match="channels >= 1, got 0"):
+        space.build(arch, channels=0)
+    with pytest.raises(BadValueError, match="cells"):
+        space.build(arch, cells=0)
+
+
+@pytest.mark.parametrize("name", ["nlp", "nares"])
+def test_a_space_without_networks_says_so(name):
+    space = space_of(name)
+    with pytest.raises(BadValueError, match=f"{name} has no networks that could be built"):
+        space.build(drawn(space, 1)[0], channels=4)

@@ -84,6 +84,7 @@ def test_what_is_no_chain_is_refused(arch):
 
 
 def test_another_number_of_blocks_is_refused():
+    assert SPACE.build("00000000", channels=4, cells=8)
     with pytest.raises(BadValueError, match="has 8 blocks, not cells=5"):
         SPACE.build("00000000", cells=5)
 

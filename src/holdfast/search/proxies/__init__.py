@@ -6,6 +6,7 @@ from holdfast.search.proxies.base import (
     Batch,
     Proxy,
     default_proxies,
+    known_proxies,
     parse_proxies,
     proxy,
     spec_of,
@@ -13,4 +14,13 @@ from holdfast.search.proxies.base import (
 
 import_siblings(__name__)
 
-__all__ = ["PROXIES", "Batch", "Proxy", "default_proxies", "parse_proxies", "proxy", "spec_of"]
+__all__ = [
+    "PROXIES",
+    "Batch",
+    "Proxy",
+    "default_proxies",
+    "known_proxies",
+    "parse_proxies",
+    "proxy",
+    "spec_of",
+]

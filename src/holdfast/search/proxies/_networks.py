@@ -20,6 +20,7 @@ from holdfast.core.errors import BadValueError
 from holdfast.models.loading import keyed_initialization
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_FLAT = 1e-6  # deviation of a channel without contrast
 
 
 class Standardized(nn.Module):
@@ -35,13 +36,24 @@ class Standardized(nn.Module):
     def __init__(self, net: nn.Module, images: Tensor) -> None:
         super().__init__()
         self.net = net
-        spread, center = torch.std_mean(images, (0, 2, 3), keepdim=True)
+        center, spread = _center_and_spread(images)
         self.register_buffer("center", center)
-        self.register_buffer("spread", spread.clamp(min=1e-6))
+        self.register_buffer("spread", spread)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.net((images - self.center) / self.spread)
         return logits
+
+
+def standardized(images: Tensor) -> Tensor:
+    """Images [B, C, H, W] with mean 0 and deviation 1 a channel."""
+    center, spread = _center_and_spread(images)
+    return (images - center) / spread
+
+
+def _center_and_spread(images: Tensor) -> tuple[Tensor, Tensor]:
+    spread, center = torch.std_mean(images, (0, 2, 3), keepdim=True)
+    return center, spread.clamp(min=_FLAT)
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import torch
@@ -105,7 +105,8 @@ class Proxy(ABC):
         moment: When the network is looked at.
         needs: What it takes of a batch, and whether it differentiates.
         channels: Width of the networks it wants; None: that of the whole evaluation.
-        cells: Cells a stage of the networks it wants; None: as the whole evaluation.
+        cells: Cells of the networks it wants, or `Space.fewest_cells` where these are more; None:
+            as the whole evaluation.
     """
 
     about: ClassVar[str]
@@ -194,6 +195,18 @@ def spec_of(one: Proxy) -> str:
     """Canonical text of a proxy with its settings."""
     name = next(name for name in PROXIES if PROXIES[name] is type(one))
     return canonical(name, one)
+
+
+def known_proxies() -> list[tuple[str, ...]]:
+    """Every proxy in words: name, which values are better, usual batch, moment, needs, about."""
+    return [(name, *_words(PROXIES[name])) for name in PROXIES]
+
+
+def _words(kind: type[Proxy]) -> tuple[str, ...]:
+    better = "larger" if kind.sign > 0 else "smaller"
+    batch = str(getattr(kind, "batch", "")) or "any"
+    needs = ", ".join(need for need in get_args(Need) if need in kind.needs)
+    return better, batch, kind.moment, needs or "the network alone", kind.about
 
 
 def parse_proxies(text: str) -> list[Proxy]:

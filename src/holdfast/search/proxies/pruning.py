@@ -19,19 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import BadValueError
-from holdfast.data import Broken, open_dataset
 from holdfast.models.nb201 import EDGES
 from holdfast.search.proxies._features import tangent_gram
-from holdfast.search.proxies._networks import calibrate, normalize_by_batch
+from holdfast.search.proxies._networks import calibrate, normalize_by_batch, standardized
 from holdfast.search.proxies.activations import count_regions, random_crops
 from holdfast.search.proxies.ntk import condition
-from holdfast.search.proxies.supernet import Left, MixedCell, Supernet, draw_weights, leave
+from holdfast.search.proxies.sampling import open_batch
+from holdfast.search.proxies.supernet import Left, MixedCell, draw_weights, leave, supernet
 
 _SIDE = 3  # pixels of a crop, as published
 _NOISE = "noise"
 _CLASSES = 10
-_FLAT = 1e-6
 _FAR = 1e6  # a change beyond all others
 Place = tuple[int, str]  # edge, operation
 Measured = Callable[[Left], float]
@@ -121,7 +119,7 @@ def _changes(left: Left, places: list[Place], measured: Measured, precision: int
 def _condition_of(left: Left, how: Measure, generator: torch.Generator) -> Measured:
     """Condition number of the tangent kernel of supernets of one draw of weights."""
     batch = how.images[torch.randperm(len(how.images), generator=generator)[: how.batch]]
-    network = Supernet(left, channels=how.channels, cells=1, classes=_CLASSES)
+    network = supernet(left, channels=how.channels, cells=1, classes=_CLASSES)
     draw_weights(network, generator, fan="out")
     readout = torch.full((1, _CLASSES), _CLASSES**-0.5)
 
@@ -172,25 +170,21 @@ def summed_ranks(keys: Sequence[np.ndarray]) -> list[int]:
     return [int(total) for total in np.sum(ranks, axis=0)]
 
 
-def images_for(data: str, generator: torch.Generator, count: int = 256) -> Tensor:
-    """Standardized images float32 [N, 3, 32, 32] or of the data's own size.
+def images_for(data: str, count: int, generator: torch.Generator) -> Tensor:
+    """Standardized images float32 [count, 3, H, W].
 
     Args:
-        data: A data set, of which the first training images are taken, or `noise`.
-        generator: Of noise, from N(0, 1).
-        count: Images at most.
+        data: A data set, of which training images are drawn as for proxies; or `noise`, from
+            N(0, 1), of 32 x 32 pixels.
+        count: Images.
+        generator: Decides which images, or the noise.
 
     Raises:
-        BadValueError: Images of several sizes, or none.
         UnknownNameError: No such data set.
+        BadValueError: Fewer images than asked for, one that cannot be read, or several sizes.
     """
     if data == _NOISE:
         return torch.randn((count, 3, 32, 32), generator=generator)
-    source = open_dataset(data, split="train")
-    read = list(source.read(range(min(count, len(source)))))
-    pixels = [one.image for one in read if not isinstance(one, Broken)]
-    if len({one.shape for one in pixels}) != 1:
-        raise BadValueError(f"{data} must have images of one size for a supernet to look at")
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-    spread, center = torch.std_mean(images, (0, 2, 3), keepdim=True)
-    return (images - center) / spread.clamp(min=_FLAT)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    batch, _ = open_batch(data, count=count, seed=seed, device="cpu")
+    return standardized(batch.images)

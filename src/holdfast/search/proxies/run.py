@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +20,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import BadValueError, MissingError, StoreError
+from holdfast.core.errors import BadValueError, StoreError
 from holdfast.core.identity import digest_json
 from holdfast.models.weights import digest_state
 from holdfast.search.proxies._networks import Standardized, drawn
@@ -67,15 +68,15 @@ class Networks:
     """How architectures become networks.
 
     Attributes:
-        channels: Of the first stage.
-        cells: A stage.
+        channels: Of the first stage; None: as published.
+        cells: A stage, or as the space counts them; None: as published.
         classes: Number of logits.
         standardize: Whether pixels reach the network with mean 0 and deviation 1 a channel, by
             the images given; otherwise in [0, 1].
     """
 
-    channels: int = 16
-    cells: int = 5
+    channels: int | None = None
+    cells: int | None = None
     classes: int = 10
     standardize: bool = True
 
@@ -103,32 +104,64 @@ class _Task:
         )[:20]
 
     def build(self, arch: str, proxy: Proxy) -> nn.Module:
-        """Network that a proxy wants, with weights keyed by the seed."""
+        """Network that a proxy wants, with weights keyed by the seed.
+
+        Raises:
+            BadValueError: Sizes that the space has no networks of.
+        """
         sizes = self.networks
+        cells = proxy.cells and max(proxy.cells, self.space.fewest_cells)
 
         def make() -> nn.Module:
             return self.space.build(
                 arch,
                 channels=proxy.channels or sizes.channels,
-                cells=proxy.cells or sizes.cells,
+                cells=cells or sizes.cells,
                 classes=sizes.classes,
             )
 
         net = drawn(make, self.batch.seed).to(self.batch.images.device)
         return Standardized(net, self.batch.images) if sizes.standardize else net
 
+    def try_sizes(self, arch: str, proxies: Sequence[Proxy]) -> None:
+        """Build each size once, so that sizes which no network has are refused before all else.
+
+        Raises:
+            BadValueError: Sizes that the space has no networks of.
+        """
+        for proxy in {(one.channels, one.cells): one for one in proxies}.values():
+            with suppress(_ForeignError):
+                self.network(arch, proxy, {})
+
+    def network(self, arch: str, proxy: Proxy, known: dict[Any, nn.Module]) -> nn.Module:
+        """Network that a proxy wants, built where it is not yet among the known ones."""
+        size = (proxy.channels, proxy.cells)
+        if size not in known:
+            try:
+                known[size] = self.build(arch, proxy)
+            except BadValueError:
+                raise
+            except Exception as problem:
+                raise _ForeignError(_told(problem)) from problem
+        return known[size]
+
+    def value(self, arch: str, proxy: Proxy, known: dict[Any, nn.Module]) -> float:
+        """Score; NaN where there is no finite one."""
+        network = self.network(arch, proxy, known)
+        try:
+            return proxy.score(network, self.batch)
+        except Exception as problem:
+            raise _ForeignError(_told(problem)) from problem
+
     def row(self, arch: str, proxy: Proxy, known: dict[Any, nn.Module]) -> Row:
         """Score of one architecture by one proxy; what goes wrong is a row too."""
         start, value, error = time.perf_counter(), None, None
         try:
-            size = (proxy.channels, proxy.cells)
-            if size not in known:
-                known[size] = self.build(arch, proxy)
-            value = proxy.score(known[size], self.batch)
+            value = self.value(arch, proxy, known)
             if math.isnan(value):
                 value, error = None, _NOT_FINITE
-        except Exception as problem:  # noqa: BLE001 - one architecture must not end the rest
-            error = f"{type(problem).__name__}: {problem}"[:_ERROR_LENGTH]
+        except _ForeignError as problem:
+            error = str(problem)[:_ERROR_LENGTH]
         return {
             "arch": arch,
             "proxy": spec_of(proxy),
@@ -139,6 +172,14 @@ class _Task:
             "seconds": round(time.perf_counter() - start, 4),
             "error": error,
         }
+
+
+class _ForeignError(Exception):
+    """What must not end the rest: a network that cannot be built, or a score that fails."""
+
+
+def _told(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}"
 
 
 def evaluate(
@@ -164,14 +205,16 @@ def evaluate(
         out: File of JSON lines, made where it is not there.
 
     Raises:
-        BadValueError: No architecture, no proxy, labels beyond the classes, or a string that is
-            no architecture of the space.
+        BadValueError: No architecture, no proxy, labels beyond the classes, a string that is
+            no architecture of the space, sizes that its networks do not have, or a space
+            without networks.
         StoreError: `out` cannot be read or written.
     """
     sizes = networks or Networks()
     wanted = list(dict.fromkeys(map(space.check, archs)))
     _check(wanted, proxies, batch, sizes)
     task = _Task(space, batch, sizes)
+    task.try_sizes(wanted[0], proxies)
     return _evaluate(task, wanted, proxies, out)
 
 
@@ -227,8 +270,6 @@ def _read(out: Path) -> tuple[list[Row], int]:
     """Rows, and the length in bytes of the whole lines."""
     try:
         body = out.read_bytes()
-    except FileNotFoundError:
-        raise MissingError(f"no scores at {out}: evaluate proxies into it first") from None
     except OSError as error:
         raise StoreError(f"cannot read {out}: {error.strerror}") from None
     rows, whole = [], body.rfind(b"\n") + 1
@@ -271,18 +312,6 @@ def _write(file: TextIO, lines: list[str]) -> None:
 def frame_of(rows: Iterable[Row]) -> pl.DataFrame:
     """Rows as a table in the columns of `SCHEMA`."""
     return pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
-
-
-def results(out: Path) -> pl.DataFrame:
-    """All that a file holds, in the columns of `SCHEMA`; of rows computed again the last.
-
-    Raises:
-        MissingError: There is no file.
-        StoreError: It holds something else.
-    """
-    rows, _ = _read(out)
-    last = {(row["arch"], row["proxy"], row["digest"]): row for row in rows}
-    return frame_of(last.values())
 
 
 def batch_of(images: Tensor, labels: Tensor, *, seed: int = 0) -> Batch:

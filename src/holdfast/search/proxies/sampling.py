@@ -47,13 +47,14 @@ def open_batch(
         device: auto, cpu, cuda, ...
 
     Raises:
-        BadValueError: Fewer images than asked for, or images of several sizes.
+        UnknownNameError: No such data set.
+        BadValueError: Fewer images than asked for, one that cannot be read, or several sizes.
     """
     dataset = open_dataset(data, split=split)
     if len(dataset) < count:
         raise BadValueError(
-            f"{data} has {len(dataset)} images in its {split} split, {count} are wanted: give a "
-            "proxy a smaller batch, as in nwot(batch=16)"
+            f"{data} has {len(dataset)} images in its {split} split, {count} are wanted: look at "
+            "fewer, as in nwot(batch=16) or te_nas(images=64)"
         )
     rng = np.random.default_rng(seed % 2**64)
     places = sorted(int(place) for place in rng.permutation(len(dataset))[:count])

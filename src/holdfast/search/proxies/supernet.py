@@ -10,12 +10,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from holdfast.models.nb201 import EDGES, OPERATIONS, Reduction
+from holdfast.models.nb201 import NB201Network, flow, operation
 
-_NODES = 4
-Left = tuple[tuple[str, ...], ...]  # operations left on each edge, in the order of EDGES
+Left = tuple[tuple[str, ...], ...]  # operations left on each edge, in the order of the text
 
 
 class MixedCell(nn.Module):
@@ -32,58 +30,33 @@ class MixedCell(nn.Module):
         super().__init__()
         self.left = operations
         self.edges = nn.ModuleList(
-            nn.ModuleDict({name: OPERATIONS[name](channels) for name in edge})
-            for edge in operations
+            nn.ModuleDict({name: operation(name, channels) for name in edge}) for edge in operations
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        nodes = [features]
-        for node in range(1, _NODES):
-            into = [
-                self._edge(number, nodes[start])
-                for number, (start, end) in enumerate(EDGES)
-                if end == node
-            ]
-            nodes.append(torch.stack(into).sum(0))
-        return nodes[-1]
+        return flow(features, self._edge)
 
     def _edge(self, number: int, features: Tensor) -> Tensor:
         operations, names = cast("nn.ModuleDict", self.edges[number]), self.left[number]
         return torch.stack([operations[name](features) for name in names]).mean(0)
 
 
-class Supernet(nn.Module):
-    """Stem, three stages of mixed cells with a reduction between them, and a linear head.
-
-    Takes images [B, 3, H, W]; gives logits [B, classes].
-    """
-
-    def __init__(self, operations: Left, *, channels: int, cells: int, classes: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        )
-        parts: list[nn.Module] = []
-        for stage in range(3):
-            width = channels * 2**stage
-            if stage:
-                parts.append(Reduction(width // 2, width))
-            parts += [MixedCell(operations, width) for _ in range(cells)]
-        self.parts = nn.Sequential(*parts)
-        self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
-        self.classifier = nn.Linear(width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.last(self.parts(self.stem(images)))
-        logits: Tensor = self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
-        return logits
+def supernet(operations: Left, *, channels: int, cells: int, classes: int = 10) -> NB201Network:
+    """Network of NAS-Bench-201 whose cells are mixed."""
+    return NB201Network(
+        lambda width: MixedCell(operations, width),
+        channels=channels,
+        cells=cells,
+        classes=classes,
+    )
 
 
 def draw_weights(network: nn.Module, generator: torch.Generator, *, fan: str) -> None:
     """Draw weights by He et al. 2015: normal, of variance 2 over the fan.
 
     Args:
-        network: Changed in place; biases become 0, normalization 1 and 0.
+        network: Its convolutions and linear layers are changed in place, and their biases
+            become 0; normalization is left as it is.
         generator: Of all draws.
         fan: "in" keeps the size of features, "out" that of gradients.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.models._nb201_text import EDGES, NODES, OPERATIONS, format_cell
 from holdfast.search.spaces.base import (
     SPACES,
     Encoding,
@@ -24,11 +25,8 @@ from holdfast.search.spaces.base import (
 if TYPE_CHECKING:
     from torch import nn
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 # Edges in the order in which data flows through them, as sequences from node 0 to node 3.
 PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))
-_NODES = 4
 # Data flows from edge to edge; here edges are nodes 1 to 6 between the input and the output.
 _FLOW = ((0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 6), (3, 6), (4, 7), (5, 7), (6, 7))
 _SHUFFLE = 88  # seed with which the benchmark's authors numbered the architectures
@@ -102,11 +100,11 @@ class NB201(Space):
 
     def text(self, cell: Cell) -> str:
         """The benchmark's text of six operations."""
-        return _text(cell)
+        return format_cell(cell)
 
     def id_of(self, arch: str) -> int:
         """The benchmark's number of an architecture, 0 to 15,624."""
-        return _ids()[_text(self.cell(arch))]
+        return _ids()[format_cell(self.cell(arch))]
 
     def from_id(self, number: int) -> str:
         """Architecture of the benchmark's number.
@@ -136,7 +134,7 @@ class NB201(Space):
         """Take each edge from one of two cells, by chance."""
         picks = rng.integers(2, size=len(EDGES))
         pairs = zip(self.cell(arch), self.cell(other), picks, strict=True)
-        child = _text(tuple(b if pick else a for a, b, pick in pairs))
+        child = format_cell(tuple(b if pick else a for a, b, pick in pairs))
         return self.canonical(child) if self.unique else child
 
     def canonical(self, arch: str) -> str:
@@ -173,7 +171,7 @@ class NB201(Space):
             return None
         first, *cell, last = graphs[0].nodes
         whole = first == "input" and last == "output" and len(cell) == len(EDGES)
-        return _text(tuple(cell)) if whole and set(cell) <= set(self.choices) else None
+        return format_cell(tuple(cell)) if whole and set(cell) <= set(self.choices) else None
 
     def build(
         self,
@@ -199,7 +197,7 @@ def _texts() -> tuple[str, ...]:
     """All cells by id: the authors' listing, shuffled as they did."""
     cells = list(itertools.product(OPERATIONS, repeat=len(EDGES)))
     random.Random(_SHUFFLE).shuffle(cells)
-    return tuple(map(_text, cells))
+    return tuple(map(format_cell, cells))
 
 
 @cache
@@ -207,19 +205,9 @@ def _ids() -> dict[str, int]:
     return {text: number for number, text in enumerate(_texts())}
 
 
-def _text(cell: Cell) -> str:
-    nodes = (
-        "".join(
-            f"|{op}~{start}" for op, (start, end) in zip(cell, EDGES, strict=True) if end == node
-        )
-        for node in range(1, _NODES)
-    )
-    return "+".join(f"{node}|" for node in nodes)
-
-
 @cache
 def _cells() -> dict[str, Cell]:
-    return {_text(cell): cell for cell in itertools.product(OPERATIONS, repeat=len(EDGES))}
+    return {format_cell(cell): cell for cell in itertools.product(OPERATIONS, repeat=len(EDGES))}
 
 
 def _known(arch: str) -> Cell:
@@ -243,7 +231,7 @@ def _same(cell: Cell) -> str:
     """The authors' text of what reaches the last node; equal for cells they take for the same."""
     nodes = ["0"]
     by_edge = dict(zip(EDGES, cell, strict=True))
-    for node in range(1, _NODES):
+    for node in range(1, NODES):
         terms = []
         for start in range(node):
             op = by_edge[start, node]
@@ -278,7 +266,7 @@ def _listing(choices: Cell, *, unique: bool) -> tuple[str, ...]:
 def _near(arch: str, choices: Cell, *, unique: bool) -> tuple[str, ...]:
     cell = _cells()[arch]
     changed = (
-        _text((*cell[:edge], op, *cell[edge + 1 :]))
+        format_cell((*cell[:edge], op, *cell[edge + 1 :]))
         for edge in range(len(EDGES))
         for op in choices
         if op != cell[edge]
@@ -296,7 +284,7 @@ def _one_hot(cell: tuple[int, ...], choices: int) -> np.ndarray:
 
 
 def _paths(cell: tuple[int, ...], choices: int) -> np.ndarray:
-    starts = np.cumsum([0, *(choices**length for length in range(1, _NODES))])
+    starts = np.cumsum([0, *(choices**length for length in range(1, NODES))])
     encoded = np.zeros(starts[-1], dtype=np.float32)
     for path in PATHS:
         place = 0

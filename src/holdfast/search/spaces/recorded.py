@@ -32,7 +32,7 @@ class Recorded(Space):
     archs: tuple[str, ...]
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("vocabulary", "most_nodes", "graphs_each", "spec"):
+        if name in ("vocabulary", "most_nodes", "graphs_each", "fewest_cells", "spec"):
             return getattr(self.inner, name)
         return super().__getattribute__(name)
 
