@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from holdfast.core.errors import BadValueError
+from holdfast.metrics.intervals import Estimate
 from holdfast.metrics.pareto import hypervolume
-from holdfast.metrics.trajectories import hypervolumes, incumbents, repeated_mean
+from holdfast.metrics.trajectories import hypervolumes, incumbents, regrets, repeated_mean
 
 
 def test_the_incumbent_is_the_first_of_the_best_so_far():
@@ -60,6 +61,18 @@ def test_one_repetition_has_a_mean_alone_and_none_has_nothing():
 
     assert 3.0 == alone.value and math.isnan(alone.low)
     assert math.isnan(none.value) and 0 == none.count
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_regret_is_what_lies_between_the_mean_and_the_best(sign):
+    curve = [Estimate(sign * value, sign * value - 0.1, math.nan, 2) for value in (0.2, 0.5)]
+    curve.append(Estimate(sign * 0.6, sign * 0.6 - 0.2, sign * 0.6 + 0.1, 3))
+    found = regrets(curve, sign * 0.9, scale=10.0 * sign)
+
+    assert [7, 4, 3] == pytest.approx([one.value for one in found])
+    assert [2, 2, 3] == [one.count for one in found]
+    ends = (2, 5) if sign > 0 else (1, 4)
+    assert ends == pytest.approx((found[2].low, found[2].high))
 
 
 def test_a_level_in_percent_is_refused():

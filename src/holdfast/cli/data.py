@@ -29,12 +29,15 @@ def fetch_table(
     """Fetch a table; a transfer that broke off goes on where it was.
 
     The file's sha256 is held against the publisher's where there is one, else against that of
-    the first fetch. A table without a public address tells what to do by hand.
+    the first fetch; a file that was deleted and fetched again replaces it, with a note. A table
+    without a public address tells what to do by hand.
     """
     from holdfast.search.tables import fetch
 
     found = fetch(name)
-    if not found.checked:
-        say("the publisher gives no sha256; this one is kept, and a later fetch must match it")
+    if found.note:
+        say(found.note)
+    elif not found.checked:
+        say("the publisher gives no sha256; this one is kept beside the file")
     out.print(f"{found.path}: sha256 {found.sha256}", markup=False)
     out.print(f"ready: --table {name}", markup=False)

@@ -212,7 +212,7 @@ def look_at_table(
         _check_parquet(converted, table)
     given = {"dataset": dataset, "training": training, "epochs": epochs, "split": split}
     said = {key: value for key, value in given.items() if value is not None}
-    named = named_columns(opened, columns or (), said)
+    named = named_columns(opened, columns or (), said, main=correlate)
     if correlate and len(named) < 2:
         raise BadValueError("a correlation needs two columns or more; name them with --column")
     accuracies = [one for one in named if one.metric == "accuracy"] or named

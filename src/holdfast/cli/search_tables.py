@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from holdfast.search.tables.table import BenchmarkTable, Column
 
 _SHOWN = 12  # columns of a matrix that fit a terminal
+_FOREST = 20  # architectures from which on a forest of proxies is fitted
+_LEADING = 5  # proxies of a forest that are named
 
 
 def _table(*columns: str) -> Table:
@@ -107,7 +109,10 @@ def _tell_best(study: TableStudy) -> None:
 
 def _tell_matrix(matrix: Correlations) -> None:
     shown = matrix.columns[:_SHOWN]
-    table = _table("Kendall's tau", *(f"({place})" for place in range(1, len(shown) + 1)))
+    table = _table(
+        f"Kendall's tau {matrix.title}".strip(),
+        *(f"({place})" for place in range(1, len(shown) + 1)),
+    )
     for place, name in enumerate(shown):
         row = matrix.kendall[place][: len(shown)]
         table.add_row(escape(f"({place + 1}) {name}"), *(f"{value:.2f}" for value in row))
@@ -151,6 +156,25 @@ def tell_proxies(
             ),
         )
     out.print(shown)
+    if rows["proxy"].n_unique() > 1 and rows["arch"].n_unique() >= _FOREST:
+        _tell_forest(rows, table, columns)
+
+
+def _tell_forest(rows: pl.DataFrame, table: BenchmarkTable, columns: Sequence[Column]) -> None:
+    """What a random forest over all proxies goes by, one forest a column."""
+    from holdfast.search.analysis import importance_of
+
+    for column in columns:
+        found = importance_of(rows, table, [column])
+        order = sorted(range(len(found.names)), key=lambda place: -found.permutation[place])
+        told = ", ".join(
+            f"{found.names[place]} {found.permutation[place]:.2f}" for place in order[:_LEADING]
+        )
+        out.print(
+            f"a forest over all proxies predicts {column} with R^2 {found.test_r2:.2f} on "
+            f"{found.test} held-out architectures; what shuffling a proxy costs: {told}",
+            markup=False,
+        )
 
 
 def _plain(value: float, metric: str) -> str:

@@ -12,6 +12,8 @@ from holdfast.data._base import (
     OpenClasses,
     Request,
     Sample,
+    at_home,
+    data_root,
     known_data,
     open_dataset,
 )
@@ -26,7 +28,9 @@ __all__ = [
     "OpenClasses",
     "Request",
     "Sample",
+    "at_home",
     "choose",
+    "data_root",
     "known_data",
     "open_dataset",
     "shuffled",

@@ -23,13 +23,15 @@ def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
     # What dominates a row stands before it in this order.
     order = known[np.lexsort(-table[known].T[::-1])]
     kept = np.zeros(len(table), dtype=bool)
-    front = np.empty((0, table.shape[1]))
+    members, count = np.empty((len(order), table.shape[1])), 0
     for row in order:
-        point = table[row]
+        point, front = table[row], members[:count]
         covers = (front >= point).all(axis=1)
         if not (covers & (front > point).any(axis=1)).any():
             kept[row] = True
-            front = np.vstack([front, point]) if not covers.any() else front
+            if not covers.any():  # an equal one stands for both
+                members[count] = point
+                count += 1
     return kept
 
 

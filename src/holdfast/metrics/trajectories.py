@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,6 +45,21 @@ def hypervolumes(values: ArrayLike, reference: ArrayLike) -> FloatArray:
         added[place] = hypervolume(row[None], floor) - hypervolume(within, floor)
         front = np.vstack([front[~(row >= front).all(axis=1)], row])
     return np.cumsum(added)
+
+
+def regrets(curve: Iterable[Estimate], optimum: float, *, scale: float = 1.0) -> list[Estimate]:
+    """Distance of each mean of incumbents to the best there is: scale * (optimum - mean).
+
+    Args:
+        curve: Means after each query, as the table has them.
+        optimum: Best value there is.
+        scale: Negative where less is better, so that no regret is.
+    """
+    found = []
+    for one in curve:
+        low, high = sorted((scale * (optimum - one.low), scale * (optimum - one.high)))
+        found.append(Estimate(scale * (optimum - one.value), low, high, one.count))
+    return found
 
 
 def repeated_mean(

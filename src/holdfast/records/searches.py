@@ -55,12 +55,17 @@ class TableInfo(_Part):
 
 
 class Asked(_Part):
-    """One objective: as it was written, which way is better, and the column or columns."""
+    """One objective: as it was written, which way is better, and the column or columns.
+
+    `metric` is that of its columns, and empty where they have several: a sum of unlike things has
+    no unit.
+    """
 
     text: str
     direction: Literal["maximize", "minimize"] = "maximize"
     column: str = ""
     split: str = ""
+    metric: str = "accuracy"
 
     @property
     def sign(self) -> int:
@@ -179,11 +184,12 @@ class Search(_Part):
         select_on: Split by which searchers chose; `test` gives numbers that flatter.
         budget: Queries of a repetition.
         repetitions: Of each searcher.
-        seed: Of the first repetition.
+        seed: Of all repetitions; each draws by it and by its own number.
         searchers: In the order in which they were named.
         optimum: Best of the table; None where the table is not whole, or for several objectives.
         winners: Final architectures, a searcher's most frequent first.
-        scored: Final architectures under columns that no searcher saw.
+        scored: Final architectures under the columns that were wanted, then under others, which
+            no searcher saw.
         scored_on: What these columns share and their names leave out, such as `split=test`.
         flags: Anything that casts doubt, one sentence each.
         correlations: Between the columns of interest; None where there is one.
@@ -230,9 +236,18 @@ class Ranked(_Part):
 
 
 class Best(_Part):
-    """The best architectures of a column, best first."""
+    """The best architectures of a column, best first.
+
+    Attributes:
+        column: By which they are ranked.
+        metric: Of that column.
+        metrics: Of each column in `Ranked.values`; accuracy where it is not named.
+        ranked: The architectures.
+    """
 
     column: str
+    metric: str = "accuracy"
+    metrics: dict[str, str] = Field(default_factory=dict)
     ranked: tuple[Ranked, ...]
 
 
@@ -248,6 +263,7 @@ class Neighbourhood(_Part):
     """An architecture, its value in a column, and those of its neighbours."""
 
     column: str
+    metric: str = "accuracy"
     arch: str
     value: Number
     near: tuple[Neighbour, ...]
@@ -267,11 +283,13 @@ class Spread(_Part):
 
     Attributes:
         column: Of the values.
+        metric: Of the column; empty where several of unlike metrics were averaged.
         groups: Name of each group.
         values: Values of each group's architectures.
     """
 
     column: str
+    metric: str = "accuracy"
     groups: tuple[str, ...]
     values: tuple[tuple[Number, ...], ...]
 

@@ -70,7 +70,7 @@ def conclude(prepared: Prepared, done: Sequence[Repetition], *, command: str = "
     objective, plan = prepared.objective, prepared.plan
     wanted = prepared.scored or _main_columns(prepared)
     names = labels(wanted)
-    values = {name: prepared.table.values(one) for name, one in zip(names, wanted, strict=True)}
+    values = dict(zip(names, wanted, strict=True))
     many = len(objective.quantities) > 1
     best_arch, best = objective.ranked()[0]
     ordered = _ordered(prepared, done)
@@ -135,11 +135,14 @@ def _named(quantity: Quantity) -> str:
 
 
 def _asked(quantity: Quantity) -> Asked:
-    splits = {c.split for term in quantity.terms for c in term.columns} - {"none"}
+    columns = [column for term in quantity.terms for column in term.columns]
+    splits = {column.split for column in columns} - {"none"}
+    metrics = {column.metric for column in columns}
     return Asked(
         text=quantity.text,
         direction="maximize" if quantity.maximize else "minimize",
         column=_named(quantity),
+        metric=metrics.pop() if len(metrics) == 1 else "",
         split=" and ".join(sorted(splits)),
     )
 
@@ -175,13 +178,8 @@ def _is_twin(one: Column, other: Column) -> bool:
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _value(prepared: Prepared, values: dict[str, float], arch: str) -> float | None:
-    found = values.get(arch)
-    return values.get(prepared.objective.space.canonical(arch)) if found is None else found
-
-
 def _winners(
-    prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
+    prepared: Prepared, done: list[Repetition], columns: dict[str, Column]
 ) -> Iterable[Winner]:
     space = prepared.objective.space
     for spec in prepared.names:
@@ -190,7 +188,7 @@ def _winners(
         merits = {trial.arch: trial.score.merit for trial in ended}
         most = sorted(counts, key=lambda arch: (-counts[arch], -merits[arch]))[:_SHOWN]
         for arch in most:
-            told = {name: _value(prepared, column, arch) for name, column in values.items()}
+            told = {name: prepared.table.lookup(one, arch) for name, one in columns.items()}
             yield Winner(
                 searcher=spec,
                 arch=arch,
@@ -201,12 +199,12 @@ def _winners(
 
 
 def _scored(
-    prepared: Prepared, done: list[Repetition], values: dict[str, dict[str, float]]
+    prepared: Prepared, done: list[Repetition], columns: dict[str, Column]
 ) -> Iterable[Scored]:
     for spec in prepared.names:
         ended = [one.best.arch for one in done if one.searcher == spec]
-        for name, column in values.items():
-            found = [_value(prepared, column, arch) for arch in ended]
+        for name, column in columns.items():
+            found = prepared.table.lookups(column, ended)
             mean = repeated_mean([value for value in found if value is not None])
             yield Scored(
                 searcher=spec,

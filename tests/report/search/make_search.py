@@ -56,7 +56,10 @@ def make_search(**changes):
         "budget": 8,
         "repetitions": 3,
         "seed": 0,
-        "searchers": (Ran(spec="random", about="draws", seconds=1.5), Ran(spec="local")),
+        "searchers": (
+            Ran(spec="random", about="draws", seconds=1.5, found=0),
+            Ran(spec="local", found=1),
+        ),
         "optimum": Optimum(merit=0.9, values=(0.9,), arch="best"),
         "winners": (
             Winner(searcher="local", arch="best", share=1, values={"clean": 0.9}, cells=(CELL,)),

@@ -35,6 +35,13 @@ def test_trials_in_any_order_give_the_same_curve():
     assert [run.value.tolist() for run in one] == [run.value.tolist() for run in two]
 
 
+def test_less_than_the_optimum_by_the_last_digit_is_not_the_optimum():
+    values = np.array([[[[0.9 - 1e-12], [0.9]]]])
+    run = Findings.of(make_search(), make_trials(["random"], values)).runs[0]
+
+    assert [2] == run.first_at(0.9).tolist()
+
+
 def test_a_smaller_is_better_objective_is_shown_as_the_table_has_it():
     values = -np.array([[[[5.0], [7.0], [3.0]]]])
     search = make_search(objectives=(Asked(text="params", direction="minimize"),), optimum=None)

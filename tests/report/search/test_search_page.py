@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 import pytest
 
 from holdfast.core.errors import MissingError
-from holdfast.records.searches import Asked, write_search
+from holdfast.records.searches import Asked, Ran, Scored, Winner, write_search
+from holdfast.report import numbers
 from holdfast.report.search import write_search_page
-from report.search.make_search import make_limit, make_search, make_trials, make_values
+from report.search.make_search import CELL, make_limit, make_search, make_trials, make_values
 
 SCRIPT = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 
@@ -44,7 +45,10 @@ def text(tmp_path_factory):
 def several(tmp_path_factory):
     values = np.random.default_rng(0).random((2, 3, 8, 2)) * [1, -10]
     search = make_search(
-        objectives=(Asked(text="clean"), Asked(text="latency", direction="minimize")),
+        objectives=(
+            Asked(text="clean"),
+            Asked(text="latency", direction="minimize", metric="milliseconds"),
+        ),
         constraints=(make_limit(),),
         optimum=None,
         select_on="test",
@@ -131,6 +135,49 @@ def test_one_repetition_and_one_query_make_a_page(tmp_path):
     found = page_of(tmp_path, search, make_trials(["random"], make_values()[:1, :1, :1]))
 
     assert "After one query, random holds" in found
+
+
+def test_who_found_the_best_is_what_the_record_says(tmp_path):
+    ran = (Ran(spec="random", found=2 / 3), Ran(spec="local", found=1 / 3))
+    trials = make_trials(["random", "local"], make_values())
+    found = page_of(tmp_path, make_search(searchers=ran), trials)
+
+    assert "random finds the best of the table in 67" in found
+    shares = re.search(r'id="budget-table".*?</table>', found, re.DOTALL)[0]
+    assert re.search(r"random.*?67.*?local.*?33", shares, re.DOTALL)
+
+
+def test_where_nobody_counted_no_share_is_made_up(tmp_path):
+    ran = (Ran(spec="random"), Ran(spec="local"))
+    trials = make_trials(["random", "local"], make_values())
+    found = without_script(page_of(tmp_path, make_search(searchers=ran), trials))
+
+    assert "finds the best of the table" not in found
+    assert numbers.NOT_MEASURED in re.search(r'id="budget-table".*?</table>', found, re.DOTALL)[0]
+
+
+def test_a_latency_below_a_millisecond_is_no_share(tmp_path):
+    asked = Asked(text="latency", direction="minimize", metric="milliseconds")
+    scored = Scored(searcher="local", column="speed", metric="milliseconds", mean=0.25, count=3)
+    winner = Winner(searcher="local", arch="a", share=1, values={"speed": 0.25}, cells=(CELL,))
+    search = make_search(objectives=(asked,), optimum=None, scored=(scored,), winners=(winner,))
+    values = -make_values()[:, :, ::-1]
+    found = without_script(page_of(tmp_path, search, make_trials(["random", "local"], values)))
+
+    assert "local holds 0." in found or "random holds 0." in found
+    for section in ("results", "winners"):
+        body = re.search(rf'<section id="{section}".*?</section>', found, re.DOTALL)[0]
+        assert "0.25" in body and "25.00" not in body
+
+
+def test_regret_is_drawn_beside_the_incumbent(text):
+    options = json.loads(SCRIPT.findall(text)[0])
+    incumbent, regret = (
+        next(t for t in figures[0]["data"] if t.get("name") == "random") for figures in options
+    )
+
+    assert "Regret: distance to the best there is" in text
+    assert [100 * (0.9 - one) for one in incumbent["y"]] == pytest.approx(regret["y"])
 
 
 def test_an_empty_folder_has_no_page(tmp_path):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import plotly.graph_objects as go
 import pytest
 
 from holdfast.core.errors import BadValueError
-from holdfast.records.searches import TableStudy, write_table_study
+from holdfast.records.searches import (
+    Best,
+    Neighbour,
+    Neighbourhood,
+    Ranked,
+    Spread,
+    TableStudy,
+    write_table_study,
+)
 from holdfast.report.search import write_table_page
 from report.search.make_search import TABLE, make_study
 from report.search.test_search_page import figures_of
@@ -55,6 +65,35 @@ def test_what_was_not_asked_for_is_not_there(tmp_path):
     found = page_of(tmp_path, only)
 
     assert '<section id="columns"' in found and '<section id="correlation"' not in found
+
+
+def test_units_go_by_the_metric(tmp_path):
+    metrics = {"speed": "milliseconds", "recall": "recall(class=3)"}
+    fast = Ranked(arch="a", values={"speed": 0.125, "recall": 0.25, "clean": 0.5})
+    near = Neighbour(arch="b", change="node 1: x to y", value=0.25)
+    study = make_study(
+        best=(Best(column="speed", metric="milliseconds", metrics=metrics, ranked=(fast,)),),
+        neighbourhoods=(
+            Neighbourhood(
+                column="speed", metric="milliseconds", arch="a", value=0.125, near=(near,)
+            ),
+        ),
+        spreads=(
+            Spread(column="speed", metric="milliseconds", groups=("g",), values=((0.1, 0.2),)),
+        ),
+    )
+    found = page_of(tmp_path, study)
+    body = re.search(r'<section id="best".*?</section>', found, re.DOTALL)[0]
+
+    assert "The best by speed has 0.125." in found
+    assert "12.5" not in body and "25.00" in body and "50.00" in body
+    assert "nine in ten lie between 0.105 and 0.195 in speed" in found
+    assert not [
+        figure
+        for figure in figures_of(found)
+        if figure["layout"]["yaxis"].get("title", {}).get("text") == "speed"
+        and "%" in figure["layout"]["yaxis"].get("tickformat", "")
+    ]
 
 
 def test_nothing_to_show_is_an_error(tmp_path):

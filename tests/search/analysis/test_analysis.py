@@ -18,6 +18,7 @@ from holdfast.search.analysis import (
     describe,
     labels,
     mean_of,
+    named_columns,
     neighbourhood,
     operator_counts,
     rank_transfer,
@@ -27,6 +28,8 @@ from holdfast.search.analysis import (
     study,
     with_operations,
 )
+from holdfast.search.analysis import columns as columns_module
+from holdfast.search.analysis.spread import MOST_GROUPS
 from holdfast.search.spaces import space_of
 from holdfast.search.tables.schema import frame_of
 from holdfast.search.tables.table import BenchmarkTable, Card
@@ -226,6 +229,103 @@ def test_a_study_answers_what_was_asked(table):
     assert ["clean", "pgd 8/255"] == [one.column for one in found.operators]
     assert [one.ranked[0].arch for one in found.best] == [one.arch for one in found.neighbourhoods]
     assert 3 == len(found.spreads)
+
+
+def test_a_study_compares_data_sets_where_there_are_several(table):
+    clean = [column(table)]
+    whole = study(table, Questions(correlate=table.columns, best=clean))
+    one = [each for each in table.columns if each.dataset == "cifar10"]
+    several = study(table, Questions(correlate=table.columns))
+
+    expected = repr((rank_transfer(table, "clean"),))  # NaN equals itself here
+    assert expected == repr(whole.correlations[1:]) == repr(several.correlations[1:])
+    assert ("clean, cifar10", "clean, cifar100") == whole.correlations[1].columns
+    assert 1 == len(study(table, Questions(correlate=one, best=clean)).correlations)
+    assert 1 == len(study(table, Questions(correlate=table.matching("clean"))).correlations)
+
+
+def test_a_study_groups_by_size_or_else_by_operations(table):
+    clean = column(table)
+    sizeless = BenchmarkTable(table.card, table.frame.filter(pl.col("metric") != "params"))
+    found = study(table, Questions(best=[clean])).spreads
+    otherwise = study(sizeless, Questions(best=[clean])).spreads
+
+    assert spread_by_column(table, [clean], column(table, "params")) == found[0]
+    assert spread_by_operations(table, [clean], ("nor_conv_1x1", "nor_conv_3x3")) == otherwise[0]
+
+
+def test_operations_without_convolutions_group_too(table):
+    space = space_of("nb201(operations=[none, skip_connect, avg_pool_3x3])")
+    archs = list(space.everything())[:40]
+    small = table.frame.filter(pl.col("condition") == "clean").head(len(archs))
+    other = BenchmarkTable(
+        table.card,
+        frame_of(small.with_columns(space=pl.lit(space.spec), arch=pl.Series("arch", archs))),
+    )
+    found = study(other, Questions(best=other.columns[:1])).spreads
+
+    assert "avg_pool_3x3" in found[0].groups[0]
+
+
+def test_no_two_alike_are_no_group(table):
+    alone = BenchmarkTable(table.card, table.frame.filter(pl.col("arch") == ARCHS[0]))
+
+    assert () == study(alone, Questions(best=[column(alone)])).spreads
+
+
+def test_of_many_groups_the_largest_are_kept(table):
+    clean = column(table)
+    found = spread_by_operations(table, [clean], SPACE.vocabulary, least=1)
+    whole = sum(map(len, found.values))
+
+    assert MOST_GROUPS == len(found.groups) and whole < len(ARCHS)
+    assert list(found.groups) == sorted(found.groups)
+
+
+def test_neighbours_need_a_column(table):
+    with pytest.raises(BadValueError, match="name a column"):
+        study(table, Questions(neighbours=[ARCHS[0]]))
+
+
+def test_rows_without_a_number_are_told(table):
+    gaps = table.frame.with_columns(
+        pl.when(pl.col("arch") == ARCHS[0]).then(None).otherwise(pl.col("value")).alias("value")
+    )
+    found = study(BenchmarkTable(table.card, gaps), Questions())
+
+    assert any("6 rows of the table have no number" in flag for flag in found.flags)
+    assert not any("no number" in flag for flag in study(table, Questions()).flags)
+
+
+def wide(table, count):
+    """The clean column, a cost and recalls of `count` classes."""
+    clean = table.frame.filter(pl.col("condition") == "clean", pl.col("dataset") == "cifar10")
+    recalls = [
+        clean.with_columns(metric=pl.lit(f"recall(class={k})").cast(pl.Categorical))
+        for k in range(count)
+    ]
+    sizes = table.frame.filter(pl.col("metric") == "params")
+    return BenchmarkTable(table.card, frame_of(pl.concat([clean, sizes, *recalls])))
+
+
+def test_recalls_of_many_classes_are_left_out_where_the_main_columns_are_wanted(table):
+    many, few = wide(table, 70), wide(table, 5)
+
+    assert 72 == len(named_columns(many, (), {}))
+    assert ["accuracy", "params"] == [one.metric for one in named_columns(many, (), {}, main=True)]
+    assert 7 == len(named_columns(few, (), {}, main=True))
+    assert 70 == len(named_columns(many, ["clean"], {"metric": "recall(class=1)"}, main=True)) + 69
+
+
+def test_labels_parse_each_condition_once(table, monkeypatch):
+    parsed = []
+    original = columns_module.parse_spec
+    monkeypatch.setattr(
+        columns_module, "parse_spec", lambda text: parsed.append(text) or original(text)
+    )
+    labels(wide(table, 70).columns)
+
+    assert 2 == len(parsed)
 
 
 def test_a_study_of_nothing_is_empty(table):

@@ -1,4 +1,4 @@
-"""What is read from trials, from proxies and from latents."""
+"""What is read from proxies and from latents."""
 
 from __future__ import annotations
 
@@ -8,62 +8,9 @@ import numpy as np
 import pytest
 
 from holdfast.core.errors import BadValueError
-from holdfast.search.analysis import (
-    front_of,
-    hypervolume_curve,
-    incumbent_curve,
-    incumbent_values,
-    proxy_importance,
-    regret_curve,
-    tsne,
-)
-from holdfast.search.analysis.pareto import hypervolume
-from holdfast.search.trials import Score, Trial
-
-
-def trials(merits, *, feasible=None):
-    able = feasible or [True] * len(merits)
-    return [
-        Trial(step, step, str(step), Score(merit, (merit,), feasible=ok))
-        for step, (merit, ok) in enumerate(zip(merits, able, strict=True))
-    ]
-
-
-def test_the_incumbent_rises_and_waits_for_the_feasible():
-    found = incumbent_values(trials([0.9, 0.2, 0.1, 0.4], feasible=[False, True, True, True]))
-
-    assert math.isnan(found[0])
-    assert [0.2, 0.2, 0.4] == found[1:].tolist()
-
-
-def test_regret_is_what_lies_between_the_incumbent_and_the_best():
-    repetitions = [trials([0.1, 0.5, 0.3]), trials([0.3, 0.2])]
-    found, curve = regret_curve(repetitions, 0.9), incumbent_curve(repetitions)
-
-    assert [0.7, 0.5, 0.5] == pytest.approx([one.value for one in found])
-    assert [2, 2, 2] == [one.count for one in found]
-    assert [0.9 - one.high for one in curve] == pytest.approx([one.low for one in found])
-
-
-def test_a_curve_of_nothing_is_refused():
-    with pytest.raises(BadValueError, match="one repetition"):
-        incumbent_curve([])
-    with pytest.raises(BadValueError, match="one repetition"):
-        incumbent_curve([trials([1.0]), []])
-
-
-def test_front_and_volume_leave_the_infeasible_out():
-    points = [(1.0, 3.0), (9.0, 9.0), (3.0, 1.0), (1.0, 1.0)]
-    history = [
-        Trial(step, step, str(step), Score(0.0, point, feasible=step != 1))
-        for step, point in enumerate(points)
-    ]
-
-    assert ["0", "2"] == [trial.arch for trial in front_of(history)]
-    assert [3.0, 3.0, hypervolume(points[::2], [0, 0]), 5.0] == pytest.approx(
-        hypervolume_curve(history, [0, 0]).tolist()
-    )
-    assert [] == front_of(history[1:2])
+from holdfast.search.analysis import importance_of, proxy_importance, tsne
+from holdfast.search.proxies.run import frame_of
+from search_toys import toy_table
 
 
 def test_a_forest_finds_the_proxy_that_decides():
@@ -96,6 +43,40 @@ def test_a_forest_needs_rows():
         proxy_importance(np.full((20, 2), np.nan), ("a", "b"), np.zeros(20))
     with pytest.raises(BadValueError, match="a column a name"):
         proxy_importance(np.zeros((20, 2)), ("a",), np.zeros(20))
+
+
+def rows_of(archs, **proxies):
+    return frame_of(
+        {"arch": arch, "proxy": name, "sign": 1, "seed": 0, "batch": None}
+        | {"value": score(arch), "seconds": 0.0, "error": None}
+        for name, score in proxies.items()
+        for arch in archs
+    )
+
+
+def test_scores_by_proxies_are_held_against_a_table():
+    table = toy_table()
+    attacked, archs = table.pick("pgd"), list(table.space.everything())[:300]
+    rows = rows_of(
+        archs,
+        convolutions=lambda arch: float(arch.count("conv")),
+        broken=lambda _: None,
+        edges=lambda arch: float(arch.count("none")),
+    )
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=0)
+    found = importance_of(rows, table, [attacked])
+    twice = importance_of(rows.vstack(rows), table, [attacked])
+
+    assert ("convolutions", "edges") == found.names
+    assert 300 == found.train + found.test
+    assert found.impurity[0] > 0.9 and found.test_r2 > 0.9
+    assert found == twice
+    assert set(found.names) == set(importance_of(shuffled, table, [attacked]).names)
+
+
+def test_a_forest_of_scores_needs_a_column():
+    with pytest.raises(BadValueError, match="one column"):
+        importance_of(rows_of(["a"], one=lambda _: 1.0), toy_table(), [])
 
 
 def test_points_far_apart_stay_apart_in_the_plane():

@@ -16,12 +16,12 @@ from holdfast.search.tables import READERS, fetch, open_table
 
 NAME = "nasbench-macro"
 FILE = READERS[NAME].file
-CONTENT = json.dumps(
-    {
-        arch: {"test_acc": [90.0, 91.0], "params": 5, "flops": 7}
-        for arch in list(space_of("macro").everything())[:200]
-    }
-).encode()
+SCORES = {
+    arch: {"test_acc": [90.0, 91.0], "params": 5, "flops": 7}
+    for arch in list(space_of("macro").everything())[:200]
+}
+CONTENT = json.dumps(SCORES).encode()
+OTHER = json.dumps(dict(list(SCORES.items())[100:])).encode()  # a later version
 
 
 class Server:
@@ -30,6 +30,15 @@ class Server:
     def __init__(self, content=CONTENT, *, cuts=0, ranges=True, status=200):
         self.content, self.cuts, self.ranges, self.status = content, cuts, ranges, status
         self.asked = []
+        self.headers = {}
+        self.conditional = True
+        self.conditions = []
+
+    def resumes(self, asked, condition):
+        """Whether the rest is sent alone."""
+        self.conditions.append(condition)
+        same = condition is None or condition in self.headers.values() or not self.conditional
+        return bool(asked) and self.ranges and same
 
 
 @pytest.fixture
@@ -41,13 +50,16 @@ def serve(monkeypatch):
             def do_GET(self):
                 asked = self.headers.get("Range")
                 server.asked.append(asked)
-                start = int(asked[6:-1]) if asked and server.ranges else 0
+                resumes = server.resumes(asked, self.headers.get("If-Range"))
+                start = int(asked[6:-1]) if resumes else 0
                 if start >= len(server.content) or server.status != 200:
                     self.send_error(416 if start else server.status)
                     return
                 data = server.content[start:]
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(data)))
+                for name, value in server.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 if server.cuts:
                     server.cuts -= 1
@@ -125,6 +137,68 @@ def test_a_file_that_changed_since_the_first_fetch_is_refused(serve, tmp_path):
     path.write_bytes(CONTENT[:-1] + b" ")
     with pytest.raises(BadValueError, match=r"expected [0-9a-f]{64}"):
         fetch(NAME, root=tmp_path)
+
+
+def test_a_file_that_was_deleted_is_fetched_anew_and_another_version_noted(serve, tmp_path):
+    server = serve(Server())
+    first = fetch(NAME, root=tmp_path)
+    server.content = OTHER
+    first.path.unlink()
+    found = fetch(NAME, root=tmp_path)
+    again = fetch(NAME, root=tmp_path)
+
+    assert found.path.read_bytes() == OTHER
+    assert (first.note, again.note) == ("", "")
+    assert first.sha256 in found.note and found.sha256 in found.note
+    assert (found.checked, again.checked) == (False, True)
+
+
+def test_what_was_transferred_is_what_opens(serve, tmp_path):
+    server = serve(Server())
+    fetch(NAME, root=tmp_path).path.unlink()
+    server.content = OTHER
+    fetch(NAME, root=tmp_path)
+
+    assert len(open_table(NAME, root=tmp_path).frame) == 100 * 4
+
+
+def test_a_refused_file_is_told_with_the_checksum_file_and_what_to_do(serve, tmp_path):
+    serve(Server())
+    path = fetch(NAME, root=tmp_path).path
+    path.write_bytes(OTHER)
+    with pytest.raises(BadValueError, match=rf"delete it and fetch again .*{FILE}\.sha256"):
+        fetch(NAME, root=tmp_path)
+    path.unlink()
+    assert fetch(NAME, root=tmp_path).path.read_bytes() == CONTENT
+
+
+VERSIONS = [{"ETag": '"one"'}, {"Last-Modified": "Mon, 02 Feb 2026 02:02:02 GMT"}]
+WEAK = {"ETag": 'W/"one"', **VERSIONS[1]}
+
+
+@pytest.mark.parametrize("headers", [*VERSIONS, WEAK], ids=["tag", "date", "weak"])
+def test_the_rest_is_asked_for_as_long_as_the_file_is_the_same(serve, tmp_path, headers):
+    server = serve(Server(cuts=1))
+    server.headers = headers
+
+    assert fetch(NAME, root=tmp_path).path.read_bytes() == CONTENT
+    assert server.conditions == [None, list(headers.values())[-1]]
+    assert {FILE, f"{FILE}.sha256", f"{NAME}.parquet"} == {
+        path.name for path in (tmp_path / NAME).iterdir()
+    }
+
+
+@pytest.mark.parametrize("conditional", [True, False], ids=["condition kept", "condition ignored"])
+@pytest.mark.parametrize("headers", VERSIONS, ids=["tag", "date"])
+def test_no_two_versions_are_joined(serve, tmp_path, headers, conditional):
+    server = serve(Server(cuts=10))
+    server.headers = headers
+    with pytest.raises(MissingError):
+        fetch(NAME, root=tmp_path)
+    server.cuts, server.content, server.conditional = 0, OTHER + b" " * len(CONTENT), conditional
+    server.headers = dict.fromkeys(headers, "another")
+
+    assert fetch(NAME, root=tmp_path).path.read_bytes() == server.content
 
 
 def test_a_published_checksum_decides(serve, tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ from holdfast.search.tables import (
     READERS,
     BenchmarkTable,
     Card,
-    convert,
     known_tables,
     open_table,
     write_parquet,
@@ -45,7 +44,8 @@ def refused(text, kind=BadValueError, **given):
 
 def test_a_converted_table_is_the_same_one(file, tmp_path):
     out = tmp_path / "new" / "chains.parquet"
-    table = convert(str(file), out)
+    table = open_table(str(file))
+    write_parquet(table, out)
     again = open_table(str(out))
     assert again.card == table.card
     assert again.columns == table.columns
@@ -136,7 +136,7 @@ def test_each_reader_refuses_an_empty_folder_and_knows_nothing_of_it(tmp_path, n
 
 def test_a_parquet_file_that_is_cut_off_or_another_is_refused(file, tmp_path):
     out = tmp_path / "t.parquet"
-    convert(str(file), out)
+    write_parquet(open_table(str(file)), out)
     data = out.read_bytes()
     out.write_bytes(data[: len(data) // 2])
     assert "damaged or cut off" in refused(str(out))
@@ -167,7 +167,8 @@ def test_a_reader_that_met_a_whole_release_is_listed_as_verified(tmp_path):
     for count, state in ((6_560, "unverified"), (6_561, "verified: a file with all 6,561")):
         archs = list(space_of("macro").everything())[:count]
         path.write_text(json.dumps(dict.fromkeys(archs, CHAINS[ARCHS[0]])))
-        convert(f"nasbench-macro:{path}", folder / "nasbench-macro.parquet")
+        table = open_table(f"nasbench-macro:{path}")
+        write_parquet(table, folder / "nasbench-macro.parquet")
         states = {row[0]: row[3] for row in known_tables(root=tmp_path)}
         assert states["nasbench-macro"].startswith(state)
 
@@ -205,7 +206,7 @@ print(took, int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) / 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_converted_table_of_750_thousand_rows_opens_in_a_second_and_300_mb(shared, tmp_path):
     out = tmp_path / "t.parquet"
-    convert(str(shared / "data" / "nas/robustness-dataset-cifar10"), out)
+    write_parquet(open_table(str(shared / "data" / "nas/robustness-dataset-cifar10")), out)
     command = [sys.executable, "-c", MEASURED, str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     seconds, megabytes = map(float, done.stdout.split())

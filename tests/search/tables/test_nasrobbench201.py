@@ -7,6 +7,7 @@ import json
 import pytest
 
 from holdfast.core.errors import BadValueError, UnknownNameError
+from holdfast.search.analysis import scores
 from holdfast.search.spaces import space_of
 from holdfast.search.tables import open_table
 from holdfast.search.tables.formats.nasrobbench201 import CONDITIONS, DATASETS
@@ -123,8 +124,8 @@ def test_a_cell_that_leads_nowhere_is_refused(tmp_path, lists):
 def test_page_made_of_the_joined_files_numbers_agrees_with_it(tmp_path, shared):
     joined = open_table(str(shared / "data" / "nas/nb201_cifar10.csv.gz"))
     columns = [joined.pick(condition, training="adversarial") for condition in CONDITIONS.values()]
-    archs, values = joined.matrix(columns)
-    found = {NUMBERS[arch]: list(row) * 3 for arch, row in zip(archs, values, strict=True)}
+    told = scores(joined, columns)
+    found = {NUMBERS[a]: list(row) * 3 for a, row in zip(told.archs, told.values, strict=True)}
     table = open_table(str(page(tmp_path / "page.json", found)))
     for column in columns:
         theirs = table.values(table.pick(column.condition, dataset="cifar10"))

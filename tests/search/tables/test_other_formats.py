@@ -220,6 +220,7 @@ def test_results_become_genotypes_and_means_of_repeats(tmp_path):
     assert table.value(validation, GENOTYPE) == pytest.approx(0.945)
     assert table.value(table.pick("training_time"), GENOTYPE) == 5000
     assert validation.epochs == 98
+    assert {0, 1} == set(table.frame["seed"].to_list())
 
 
 @pytest.mark.parametrize(

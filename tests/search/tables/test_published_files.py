@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from holdfast.search.analysis import scores
 from holdfast.search.tables import open_table
 from holdfast.search.tables.formats.joined import MEANINGS, RELEASED
 from holdfast.search.tables.formats.robustness_dataset import confusion_matrices
@@ -121,12 +122,12 @@ def test_joined_file_and_folder_agree_and_have_the_optimum_of_the_talk(
 
 
 def test_mean_corruption_of_the_joined_file_is_the_mean_of_the_folders_75(joined, attacked):
-    archs, values = attacked.matrix(attacked.matching("corruptions"))
+    found = scores(attacked, attacked.matching("corruptions"))
     ours = joined.values(joined.pick("mean_corruption"))
-    means = values.mean(axis=1)
-    assert values.shape == (6_466, 75)
+    means = found.values.mean(axis=1)
+    assert found.values.shape == (6_466, 75)
     # The joined file is rounded to three decimals.
-    assert np.abs(means - [ours[arch] for arch in archs]).max() < 6e-4
+    assert np.abs(means - [ours[arch] for arch in found.archs]).max() < 6e-4
     assert means.max() == pytest.approx(0.5855, abs=5e-5)
 
 
@@ -134,9 +135,9 @@ def test_recalls_average_to_the_accuracy_and_matrices_have_a_thousand_images_a_c
     attacked, shared
 ):
     recalls = [attacked.pick("clean", metric=f"recall(class={k})") for k in range(10)]
-    archs, values = attacked.matrix(recalls)
+    found = scores(attacked, recalls)
     clean = attacked.values(attacked.pick("clean"))
-    assert np.abs(values.mean(axis=1) - [clean[arch] for arch in archs]).max() < 6e-4
+    assert np.abs(found.values.mean(axis=1) - [clean[arch] for arch in found.archs]).max() < 6e-4
     matrices = confusion_matrices(shared / "data" / FOLDER / "clean_cm.json")
     assert {int(total) for matrix in matrices.values() for total in matrix.sum(1)} == {1000}
 

@@ -76,10 +76,7 @@ def _figure(
     pair: tuple[int, int],
 ) -> Figure:
     objectives = findings.search.objectives
-    units = [
-        Unit.of(objectives[place].column or objectives[place].text, shown[:, place].tolist())
-        for place in pair
-    ]
+    units = [Unit.of(objectives[place].metric) for place in pair]
     texts = [
         f"{label(arch)}<br>{units[0].write(row[pair[0]])}, {units[1].write(row[pair[1]])}"
         for arch, row in zip(able["arch"].to_list(), shown, strict=True)

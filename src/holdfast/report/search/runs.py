@@ -14,8 +14,6 @@ from holdfast.metrics.trajectories import hypervolumes, incumbents, repeated_mea
 from holdfast.records.searches import Search
 from holdfast.report.search.shell import Unit
 
-_SAME = 1e-9  # two merits closer than this are one
-
 
 @dataclass(frozen=True, eq=False)
 class SearcherRuns:
@@ -57,7 +55,7 @@ class SearcherRuns:
 
     def first_at(self, merit: float) -> IntArray:
         """Queries until the incumbent had this merit, [R]; 0 where it never had."""
-        reached = self.merit >= merit - _SAME
+        reached = self.merit >= merit
         return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, 0).astype(np.int64)
 
 
@@ -94,14 +92,22 @@ class Findings:
             _runs(search, spec, place, ordered.filter(pl.col("searcher") == spec))
             for place, spec in enumerate(specs)
         ]
-        values = np.concatenate([one.value[:, :, 0].ravel() for one in runs])
-        unit = Unit.of(_columns_of(search), [float(value) for value in values])
-        return cls(search, ordered, tuple(runs), unit)
+        return cls(search, ordered, tuple(runs), Unit.of(search.objectives[0].metric))
 
     @property
     def optimum(self) -> float:
         """Best value of the one objective in the whole table; NaN where it is not known."""
         return _optimum(self.search)
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Metric of each column that was scored."""
+        return {one.column: one.metric for one in self.search.scored}
+
+    @property
+    def found(self) -> dict[str, float]:
+        """Share of each searcher's repetitions that found the best of the table."""
+        return {one.spec: one.found for one in self.search.searchers}
 
     def volumes(self) -> list[tuple[SearcherRuns, list[Estimate]]]:
         """Share of the box between worst and best values that trials dominate, by query.
@@ -145,11 +151,6 @@ def _bounds(search: Search) -> tuple[float, float]:
     if math.isnan(best):
         return -math.inf, math.inf
     return (-math.inf, best) if search.objectives[0].sign > 0 else (best, math.inf)
-
-
-def _columns_of(search: Search) -> str:
-    first = search.objectives[0]
-    return first.column or first.text
 
 
 def _runs(search: Search, spec: str, place: int, rows: pl.DataFrame) -> SearcherRuns:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import holdfast
 from holdfast.core.errors import StoreError
+from holdfast.core.version import VERSION
 from holdfast.records.searches import TableInfo
 from holdfast.report import numbers
 from holdfast.report.blocks import Content
@@ -16,8 +16,7 @@ from holdfast.report.page import BuiltSection
 from holdfast.report.rendering import asset, environment, plotly, write_text
 
 PAGE = "page.html"
-_OTHER_METRIC = "metric="  # written in a column's text where it is no accuracy
-_COSTS = ("latency", "energy", "params", "flops")
+_FRACTIONS = ("accuracy", "confidence", "recall")  # metrics in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def write_page(folder: Path, head: Head, sections: Sequence[tuple[str, str, Cont
         flags=head.flags,
         beside=head.beside,
         sections=[BuiltSection(*section) for section in sections],
-        version=head.version or holdfast.__version__,
+        version=head.version or VERSION,
         style=asset("style.css"),
         plotly=plotly(),
         figure_script=asset("figures.js"),
@@ -76,12 +75,9 @@ class Unit:
     percent: bool
 
     @classmethod
-    def of(cls, column: str, values: Sequence[float]) -> Unit:
-        """Percent where the column is an accuracy and its values look like it."""
-        condition = column.strip().lower()
-        other = _OTHER_METRIC in condition or condition.startswith(_COSTS)
-        known = [value for value in values if math.isfinite(value)]
-        return cls(not other and bool(known) and all(0 <= value <= 1 for value in known))
+    def of(cls, metric: str) -> Unit:
+        """Percent for accuracies, confidences and recalls; metrics are those of the tables."""
+        return cls(metric.partition("(")[0] in _FRACTIONS)
 
     def write(self, value: float) -> str:
         """The value alone."""

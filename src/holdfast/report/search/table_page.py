@@ -108,7 +108,7 @@ def _best(study: TableStudy) -> Content | None:
         )
     first = study.best[0]
     value = first.ranked[0].values.get(first.column, math.nan)
-    lead = f"The best by {first.column} has {Unit.of(first.column, [value]).write(value)}."
+    lead = f"The best by {first.column} has {Unit.of(first.metric).write(value)}."
     return Content(lead, blocks, "Boxes are operations; a dashed box passes nothing on.")
 
 
@@ -117,7 +117,7 @@ def _cards(best: Best, colors: dict[str, str]) -> list[DrawnCard]:
         DrawnCard(
             title=f"Rank {place}",
             drawings=[draw(cell, colors) for cell in ranked.cells],
-            entries=value_entries(ranked.values),
+            entries=value_entries(ranked.values, best.metrics),
             text=ranked.arch,
         )
         for place, ranked in enumerate(best.ranked, 1)
@@ -156,7 +156,7 @@ def _beats(value: float, near: Neighbourhood) -> bool:
 def _neighbour_figure(found: Neighbourhood) -> Figure:
     rows = [(found.value, "itself", found.arch), *((n.value, n.change, n.arch) for n in found.near)]
     rows = sorted((row for row in rows if not math.isnan(row[0])), key=lambda row: -row[0])
-    unit = Unit.of(found.column, [row[0] for row in rows])
+    unit = Unit.of(found.metric)
     shown = [
         Dot(
             name=in_words(change),
@@ -239,13 +239,18 @@ def _spreads(study: TableStudy) -> Content | None:
     values, group = max(
         zip(first.values, first.groups, strict=True), key=lambda pair: float(np.ptp(_most(pair[0])))
     )
-    unit = Unit.of(first.column, values)
+    unit = Unit.of(first.metric)
     low, high = _most(values)
     lead = (
         f"Of {numbers.count(len(values))} architectures with {in_words(group)}, nine in ten lie "
         f"between {unit.write(low)} and {unit.write(high)} in {first.column}."
     )
-    return Content(lead, [block], "Boxes go from quartile to quartile, whiskers to the ends.")
+    return Content(
+        lead,
+        [block],
+        "Boxes go from quartile to quartile, whiskers to the ends. Of more than 40 groups the "
+        "largest are shown.",
+    )
 
 
 def _most(values: Sequence[float]) -> tuple[float, float]:
@@ -255,7 +260,7 @@ def _most(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _spread_figure(found: Spread) -> Figure:
-    unit = Unit.of(found.column, [value for values in found.values for value in values])
+    unit = Unit.of(found.metric)
     traces = [
         {
             "type": "box",
@@ -298,7 +303,7 @@ def _described(study: TableStudy) -> Content | None:
 
 def _summary_row(one: ColumnSummary) -> list[Cell]:
     values = (one.lowest, one.median, one.mean, one.highest)
-    unit = Unit.of(one.column if one.metric == "accuracy" else f"metric={one.metric}", values)
+    unit = Unit.of(one.metric)
     told = "" if one.metric == "accuracy" else one.metric
     return [
         Cell(one.column, told, order=one.column),

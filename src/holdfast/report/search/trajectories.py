@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from holdfast.metrics.accuracy import proportion
-from holdfast.metrics.intervals import Estimate, IntArray
+from holdfast.metrics.intervals import Estimate
+from holdfast.metrics.trajectories import regrets
 from holdfast.records.searches import Scored
 from holdfast.report import numbers
 from holdfast.report.blocks import (
@@ -31,6 +32,7 @@ from holdfast.report.search.shell import Unit
 _HEIGHT = 460  # pixels
 _EARLY = 20  # part of the budget that sets the lower end of the axis
 _STUDENT = "Bands and brackets are 95 % Student t intervals of the mean over repetitions."
+_MEANS = "Means over repetitions, with their intervals."
 _PARTS = (4, 2, 1)  # a quarter, half and all of the budget
 _RESULTS = (
     "Brackets are 95 % intervals over repetitions: Student's t for means, Wilson's for shares. "
@@ -52,7 +54,7 @@ def build(findings: Findings) -> Content:
     ]
     regret = _regret(findings, drawn)
     if regret is not None:
-        options.append(Option("Distance to the best there is (logarithmic)", [regret]))
+        options.append(Option("Regret: distance to the best there is (logarithmic)", [regret]))
     block = Figures(
         "trajectory-figure",
         f"Mean value of the best architecture so far in {name}, by the number of queries, "
@@ -105,24 +107,18 @@ def _range(drawn: Sequence[Curve], best: float) -> tuple[float | None, float | N
 
 
 def _regret(findings: Findings, drawn: Sequence[Curve]) -> Figure | None:
-    """Distance to the best of the table; zero is drawn at the lower edge."""
+    """Regret against the best of the table; zero is drawn at the lower edge."""
     best, unit = findings.optimum, findings.unit
     scale = findings.search.objectives[0].sign * (100 if unit.percent else 1)
     below = [
-        Curve(curve.name, curve.place, [_below(one, best, scale) for one in curve.points])
-        for curve in drawn
+        Curve(curve.name, curve.place, regrets(curve.points, best, scale=scale)) for curve in drawn
     ]
     means = [one.value for curve in below for one in curve.points if one.value > 0]
     if not means:
         return None
     what = " (percentage points)" if unit.percent else ""
-    up = Axis(f"Distance to the best{what}", min(means) / 2, max(means) * 1.3, log=True)
+    up = Axis(f"Regret{what}", min(means) / 2, max(means) * 1.3, log=True)
     return curves(below, up, Unit(percent=False))
-
-
-def _below(one: Estimate, best: float, scale: float) -> Estimate:
-    low, high = sorted((scale * (best - one.low), scale * (best - one.high)))
-    return Estimate(scale * (best - one.value), low, high, one.count)
 
 
 def _volumes(findings: Findings) -> Content:
@@ -159,20 +155,17 @@ def results(findings: Findings) -> Content | None:
         blocks += [Heading(f"What the final architectures score{where}"), _scored(findings)]
     if not blocks:
         return None
-    lead = "Means over repetitions, with their intervals."
+    lead = _MEANS
     if single and not math.isnan(findings.optimum):
         lead = _hits_sentence(findings)
     return Content(lead, blocks, _RESULTS)
 
 
-def _hits(findings: Findings, run: SearcherRuns) -> IntArray:
-    best = findings.search.optimum
-    return run.first_at(best.merit if best is not None else math.inf)
-
-
 def _hits_sentence(findings: Findings) -> str:
-    shares = [(run.spec, float((_hits(findings, run) > 0).mean())) for run in findings.runs]
-    spec, share = max(shares, key=lambda pair: pair[1])
+    shares = {spec: share for spec, share in findings.found.items() if not math.isnan(share)}
+    if not shares:
+        return _MEANS
+    spec, share = max(shares.items(), key=lambda pair: pair[1])
     if share == 0:
         return "No repetition of any searcher found the best of the table."
     return f"{spec} finds the best of the table in {numbers.percent(share, 0)} of its repetitions."
@@ -206,9 +199,12 @@ def _estimate(one: Estimate, unit: Unit) -> Cell:
 
 
 def _found(findings: Findings, run: SearcherRuns) -> Cell:
-    hits = _hits(findings, run)
-    share = proportion(int((hits > 0).sum()), len(hits))
+    found, best = findings.found.get(run.spec, math.nan), findings.search.optimum
+    if math.isnan(found) or best is None:
+        return Cell(numbers.NOT_MEASURED)
+    share = proportion(round(found * run.repetitions), run.repetitions)
     bounds = numbers.interval(share.low, share.high, scale=100, digits=0)
+    hits = run.first_at(best.merit)
     when = f"after {np.median(hits[hits > 0]):.0f} (median)" if (hits > 0).any() else ""
     detail = "\n".join(part for part in (bounds, when) if part)
     return number_cell(share.value, numbers.percent(share.value, 0), detail)
@@ -223,9 +219,7 @@ def _scored(findings: Findings) -> Table:
     scored = findings.search.scored
     names = list(dict.fromkeys(one.column for one in scored))
     by_key = {(one.searcher, one.column): one for one in scored}
-    units = {
-        name: Unit.of(name, [one.mean for one in scored if one.column == name]) for name in names
-    }
+    units = {name: Unit.of(metric) for name, metric in findings.metrics.items()}
     columns = [
         Column("searcher", "Searcher"),
         *[Column(f"scored-{place}", name, numeric=True) for place, name in enumerate(names)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from holdfast.records.searches import Winner
 from holdfast.report import numbers
@@ -49,14 +50,15 @@ def _card(findings: Findings, same: list[Winner], colors: dict[str, str]) -> Dra
     return DrawnCard(
         title=title,
         drawings=[draw(cell, colors) for cell in first.cells],
-        entries=value_entries(first.values),
+        entries=value_entries(first.values, findings.metrics),
         text=first.arch,
     )
 
 
-def value_entries(values: dict[str, float]) -> list[tuple[str, str]]:
-    """Columns with their values in words."""
+def value_entries(values: Mapping[str, float], metrics: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Columns with their values in words; a column without a metric holds accuracies."""
+    units = {name: Unit.of(metrics.get(name, "accuracy")) for name in values}
     return [
-        (name, numbers.NO_DATA if math.isnan(value) else Unit.of(name, [value]).write(value))
+        (name, numbers.NO_DATA if math.isnan(value) else units[name].write(value))
         for name, value in values.items()
     ]

@@ -21,10 +21,8 @@ from holdfast.search.analysis.columns import (
     shared,
 )
 from holdfast.search.analysis.correlations import correlate, correlations, rank_transfer
-from holdfast.search.analysis.curves import incumbent_curve, incumbent_values, regret_curve
-from holdfast.search.analysis.importance import Importance, proxy_importance
+from holdfast.search.analysis.importance import Importance, importance_of, proxy_importance
 from holdfast.search.analysis.latent import tsne
-from holdfast.search.analysis.pareto import front_of, hypervolume_curve
 from holdfast.search.analysis.spread import (
     spread_by_column,
     spread_by_operations,
@@ -43,10 +41,7 @@ __all__ = [
     "correlate",
     "correlations",
     "describe",
-    "front_of",
-    "hypervolume_curve",
-    "incumbent_curve",
-    "incumbent_values",
+    "importance_of",
     "labels",
     "mean_of",
     "named_columns",
@@ -55,7 +50,6 @@ __all__ = [
     "operator_counts",
     "proxy_importance",
     "rank_transfer",
-    "regret_curve",
     "scores",
     "shared",
     "spread_by_column",

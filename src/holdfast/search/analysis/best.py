@@ -31,17 +31,26 @@ def best(
         BadValueError: Fewer than one is asked for.
     """
     columns = list(dict.fromkeys([column, *others]))
-    names = labels(columns)
-    found = {name: table.values(one) for name, one in zip(names, columns, strict=True)}
+    named = dict(zip(labels(columns), columns, strict=True))
     ranked = [
         Ranked(
             arch=arch,
-            values={name: values.get(arch, math.nan) for name, values in found.items()},
+            values={name: _known(table, one, arch) for name, one in named.items()},
             cells=cells(table.space, arch),
         )
-        for arch in top(found[names[0]], column, count)
+        for arch in top(table.values(column), column, count)
     ]
-    return Best(column=names[0], ranked=tuple(ranked))
+    return Best(
+        column=next(iter(named)),
+        metric=column.metric,
+        metrics={name: one.metric for name, one in named.items()},
+        ranked=tuple(ranked),
+    )
+
+
+def _known(table: BenchmarkTable, column: Column, arch: str) -> float:
+    value = table.lookup(column, arch)
+    return math.nan if value is None else value
 
 
 def top(values: dict[str, float], column: Column, count: int) -> list[str]:
@@ -62,20 +71,21 @@ def neighbourhood(table: BenchmarkTable, column: Column, arch: str) -> Neighbour
     Raises:
         BadValueError: No architecture of the table's space.
     """
-    space, values = table.space, table.values(column)
+    space = table.space
     arch = space.check(arch)
     near = [
         Neighbour(
             arch=other,
             change=change(space, arch, other),
-            value=values.get(space.canonical(other), math.nan),
+            value=_known(table, column, other),
         )
         for other in space.neighbours(arch)
     ]
     return Neighbourhood(
         column=labels([column])[0],
+        metric=column.metric,
         arch=arch,
-        value=values.get(space.canonical(arch), math.nan),
+        value=_known(table, column, arch),
         near=tuple(near),
     )
 
@@ -115,7 +125,7 @@ def operator_counts(table: BenchmarkTable, column: Column, *, count: int = 100) 
     """
     archs = top(table.values(column), column, count)
     counted = Counter(op for arch in archs for op in operations(table.space, arch))
-    names = _inner(table.space.vocabulary)
+    names = inner(table.space.vocabulary)
     names = [*names, *sorted(set(counted) - set(names))]
     return OperatorCounts(
         column=labels([column])[0],
@@ -127,11 +137,11 @@ def operator_counts(table: BenchmarkTable, column: Column, *, count: int = 100) 
 
 def operations(space: Space, arch: str) -> list[str]:
     """Labels of the nodes between input and output, of all cells."""
-    return [op for graph in space.graphs(arch) for op in _inner(graph.nodes)]
+    return [op for graph in space.graphs(arch) for op in inner(graph.nodes)]
 
 
-def _inner(labels_of_nodes: Iterable[str]) -> list[str]:
-    """Labels without inputs, of which a cell may have two, and output."""
+def inner(labels_of_nodes: Iterable[str]) -> list[str]:
+    """Labels of nodes without inputs, of which a cell may have two, and output."""
     return [one for one in labels_of_nodes if one != "output" and not one.startswith("input")]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from holdfast.core.errors import BadValueError
 from holdfast.metrics.rank import rank_matrix
 from holdfast.records.searches import Correlations
-from holdfast.search.analysis.columns import labels
+from holdfast.search.analysis.columns import labels, scores
 from holdfast.search.tables.table import BenchmarkTable, Column
 
 
@@ -25,8 +25,8 @@ def correlations(
     Raises:
         BadValueError: Fewer than two columns.
     """
-    found = [table.values(column) for column in columns]
-    return correlate(dict(zip(labels(columns), found, strict=True)), title=title)
+    _check(len(columns))
+    return _matrix(labels(columns), scores(table, columns).values, title)
 
 
 def correlate(named: Mapping[str, Mapping[str, float]], *, title: str = "") -> Correlations:
@@ -35,15 +35,23 @@ def correlate(named: Mapping[str, Mapping[str, float]], *, title: str = "") -> C
     Raises:
         BadValueError: Fewer than two quantities.
     """
-    if len(named) < 2:
-        raise BadValueError(f"a correlation is of two columns or more, got {len(named)}")
+    _check(len(named))
     archs = dict.fromkeys(arch for one in named.values() for arch in one)
     values = np.array([[one.get(arch, math.nan) for one in named.values()] for arch in archs])
+    return _matrix(list(named), values.reshape(len(archs), len(named)), title)
+
+
+def _check(count: int) -> None:
+    if count < 2:
+        raise BadValueError(f"a correlation is of two columns or more, got {count}")
+
+
+def _matrix(names: Sequence[str], values: np.ndarray, title: str) -> Correlations:
     kendall = rank_matrix(values, "kendall")
     spearman = rank_matrix(values, "spearman")
     return Correlations(
         title=title,
-        columns=tuple(named),
+        columns=tuple(names),
         kendall=_rows(kendall.values),
         spearman=_rows(spearman.values),
         low=_rows(kendall.low),

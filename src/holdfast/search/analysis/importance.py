@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike
 
 from holdfast.core.errors import BadValueError
+from holdfast.search.tables.table import BenchmarkTable, Column
 
 TREES = 100
 TEST_SHARE = 0.2
@@ -86,6 +88,36 @@ def proxy_importance(
         train=len(fitted),
         test=len(held),
     )
+
+
+def importance_of(
+    rows: pl.DataFrame, table: BenchmarkTable, columns: Sequence[Column], *, seed: int = SEED
+) -> Importance:
+    """As `proxy_importance`, of scores by proxies and of what a table has of the same cells.
+
+    Several scores of an architecture by a proxy are averaged. A proxy without a finite score is
+    left out, so that it does not take all others with it.
+
+    Args:
+        rows: Of `proxies.run.SCHEMA`: columns arch, proxy and value are read.
+        table: Recorded scores.
+        columns: Of the table; several make one forest.
+        seed: Of the split, the forest and the shuffles.
+
+    Raises:
+        BadValueError: No column, or fewer than ten architectures that have all.
+    """
+    if not columns:
+        raise BadValueError("a forest predicts one column or more, got none")
+    wide = rows.pivot(
+        "proxy", index="arch", values="value", aggregate_function="mean", maintain_order=True
+    )
+    scores = wide.drop("arch").to_numpy().astype(np.float64)
+    known = np.isfinite(scores).any(axis=0)
+    names = [name for name, there in zip(wide.columns[1:], known, strict=True) if there]
+    found = [table.lookups(column, wide["arch"]) for column in columns]
+    targets = np.array(found, dtype=np.float64).T  # None becomes NaN
+    return proxy_importance(scores[:, known], names, targets, seed=seed)
 
 
 def _whole_rows(

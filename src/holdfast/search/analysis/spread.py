@@ -12,6 +12,8 @@ from holdfast.search.analysis.columns import classes, labels, mean_of
 from holdfast.search.spaces import Space
 from holdfast.search.tables.table import BenchmarkTable, Column
 
+MOST_GROUPS = 40
+
 
 def with_operations(table: BenchmarkTable, counts: Mapping[str, int]) -> list[str]:
     """Recorded classes of architectures with exactly these counts of operations, by their first.
@@ -35,6 +37,8 @@ def spread_by_operations(
     Jung, Lukasik and Keuper 2023 look in this way at cells of NAS-Bench-201 with two 3x3
     convolutions and no 1x1 convolution, which all have the same number of parameters; their
     mean adversarial accuracy is that over all recorded attacks and radii.
+
+    Of more than `MOST_GROUPS` groups the largest are kept.
 
     Args:
         table: Where the values are.
@@ -61,12 +65,16 @@ def spread_by_column(
 ) -> Spread:
     """As `spread_by_operations`, grouped by equal values of the column `alike`: `params`, say."""
     groups: dict[float, list[float]] = defaultdict(list)
-    sizes = table.values(alike)
     for arch, value in mean_of(table, columns).items():
-        if arch in sizes:
-            groups[sizes[arch]].append(value)
-    named = {f"{size:,.6g} {alike.metric}": groups[size] for size in sorted(groups)}
+        size = table.lookup(alike, arch)
+        if size is not None:
+            groups[size].append(value)
+    named = {f"{_size(size)} {alike.metric}": groups[size] for size in sorted(groups)}
     return _spread(columns, named, least)
+
+
+def _size(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"
 
 
 def _spread(columns: Sequence[Column], named: Mapping[str, list[float]], least: int) -> Spread:
@@ -76,10 +84,14 @@ def _spread(columns: Sequence[Column], named: Mapping[str, list[float]], least: 
             f"no {least} architectures are alike in that respect; the largest group has "
             f"{max(map(len, named.values()), default=0)}"
         )
+    large = set(sorted(kept, key=lambda name: -len(kept[name]))[:MOST_GROUPS])
+    kept = {name: values for name, values in kept.items() if name in large}
+    metrics = {column.metric for column in columns}
     names = labels(columns)
     told = f"mean of {len(names)} columns, {names[0]} to {names[-1]}"
     return Spread(
         column=names[0] if len(names) == 1 else told,
+        metric=metrics.pop() if len(metrics) == 1 else "",
         groups=tuple(kept),
         values=tuple(tuple(values) for values in kept.values()),
     )

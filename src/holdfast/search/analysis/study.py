@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-import holdfast
+from holdfast.core.errors import BadValueError
 from holdfast.core.specs import parse_spec
+from holdfast.core.version import VERSION
 from holdfast.records.searches import ColumnSummary, Correlations, Spread, TableInfo, TableStudy
-from holdfast.search.analysis.best import best, neighbourhood, operator_counts, top
+from holdfast.search.analysis.best import best, inner, neighbourhood, operator_counts, top
 from holdfast.search.analysis.columns import classes, condensed, labels
-from holdfast.search.analysis.correlations import correlate
-from holdfast.search.analysis.spread import spread_by_operations
+from holdfast.search.analysis.correlations import correlate, rank_transfer
+from holdfast.search.analysis.spread import spread_by_column, spread_by_operations
 from holdfast.search.tables.naming import ATTACKS, CORRUPTIONS, family, strength
 from holdfast.search.tables.table import BenchmarkTable, Column
 
 _WEIGHED = "conv"  # part of the names of operations that have parameters
+_SIZE = "params"  # metric of the column by which architectures are alike
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,9 @@ class Questions:
 
     Attributes:
         describe: Columns to be summed up.
-        correlate: Columns to be compared, two or more; none where empty.
+        correlate: Columns to be compared, two or more; none where empty. Where they are of
+            several data sets, each of `best` (the first of these, where that is empty) is
+            compared between them.
         best: Columns whose best architectures are wanted.
         others: Columns in which those are shown, too.
         count: How many of the best.
@@ -50,8 +57,12 @@ def study(table: BenchmarkTable, asked: Questions, *, command: str = "") -> Tabl
     """Answer questions about a table, ready for `write_table_study` and its page.
 
     Raises:
-        BadValueError: Fewer than one architecture is asked for.
+        BadValueError: Fewer than one architecture is asked for, or neighbours without a column.
     """
+    if asked.neighbours and not asked.around:
+        raise BadValueError(
+            "neighbours are shown with their values: name a column for them in `around`"
+        )
     firsts = [top(table.values(column), column, 1)[0] for column in asked.best]
     return TableStudy(
         table=TableInfo(
@@ -62,7 +73,7 @@ def study(table: BenchmarkTable, asked: Questions, *, command: str = "") -> Tabl
         ),
         architectures=len(classes(table)),
         described=describe(table, asked.describe),
-        correlations=_correlations(table, asked.correlate),
+        correlations=(*_correlations(table, asked.correlate), *_transfers(table, asked)),
         best=tuple(
             best(table, column, count=asked.count, others=asked.others) for column in asked.best
         ),
@@ -77,10 +88,10 @@ def study(table: BenchmarkTable, asked: Questions, *, command: str = "") -> Tabl
             operator_counts(table, column, count=asked.top).model_copy(update={"column": name})
             for column, name in zip(asked.best, labels(asked.best), strict=True)
         ),
-        spreads=_spreads(table, asked.best),
+        spreads=tuple(_spreads(table, asked.best)),
         flags=tuple(_flags(table)),
         command=command,
-        version=holdfast.__version__,
+        version=VERSION,
     )
 
 
@@ -90,6 +101,8 @@ def _flags(table: BenchmarkTable) -> list[str]:
         flags.append("the reader of this format has not met a published file yet")
     if all(column.split in ("test", "none") for column in table.columns):
         flags.append("all accuracies are of the test split: what is selected by them is flattered")
+    if table.no_data:
+        flags.append(f"{table.no_data:,} rows of the table have no number, and are left out")
     return flags
 
 
@@ -120,6 +133,26 @@ def _correlations(table: BenchmarkTable, columns: Sequence[Column]) -> tuple[Cor
     return (correlate(condensed(table, ordered)),) if len(columns) > 1 else ()
 
 
+def _transfers(table: BenchmarkTable, asked: Questions) -> Iterator[Correlations]:
+    """How far the order of architectures holds from one data set to another."""
+    if len({column.dataset for column in asked.correlate} - {"none"}) < 2:
+        return
+    for column in asked.best or asked.correlate[:1]:
+        given = {key: getattr(column, key) for key in ("training", "split", "metric")}
+        for same in (given, {**given, "epochs": column.epochs}):
+            found = [
+                one
+                for one in table.columns
+                if one.condition == column.condition
+                and all(getattr(one, key) == value for key, value in same.items())
+            ]
+            counts = Counter(one.dataset for one in found)
+            if set(counts.values()) == {1}:  # otherwise epochs tell them apart, or nothing does
+                if len(counts) > 1 and set(found) != set(asked.correlate):
+                    yield rank_transfer(table, column.condition, **same)
+                break
+
+
 def _place(column: Column) -> tuple[object, ...]:
     """Where a column stands in a heat map: clean, attacks and corruptions by strength, costs."""
     name, kind = parse_spec(column.condition).name, family(column.condition)
@@ -132,11 +165,28 @@ def _place(column: Column) -> tuple[object, ...]:
     )
 
 
-def _spreads(table: BenchmarkTable, columns: Sequence[Column]) -> tuple[Spread, ...]:
-    """Each column by the counts of the operations that have parameters, where there are some."""
-    names = [name for name in table.space.vocabulary if _WEIGHED in name]
-    groups = itertools.chain([[column] for column in columns], _attacks(table, columns))
-    return tuple(spread_by_operations(table, same, names) for same in groups) if names else ()
+def _spreads(table: BenchmarkTable, columns: Sequence[Column]) -> Iterator[Spread]:
+    """Each column, and the mean over attacks, by what makes architectures alike."""
+    for same in itertools.chain([[column] for column in columns], _attacks(table, columns)):
+        found: list[Spread] = []
+        for spread in _alike(table, same[0]):
+            with contextlib.suppress(BadValueError):  # no two are alike in that respect
+                found.append(spread(same))
+            if found and len(found[-1].groups) > 1:  # not all are
+                break
+        yield from found[-1:]
+
+
+def _alike(table: BenchmarkTable, column: Column) -> Iterator[Callable[[Sequence[Column]], Spread]]:
+    """By size where that is recorded, by operations with parameters, by all operations."""
+    sizes = [one for one in table.columns if one.metric == _SIZE]
+    sizes = [one for one in sizes if one.dataset in (column.dataset, "none")] or sizes
+    if sizes:
+        yield partial(spread_by_column, table, alike=sizes[0])
+    names = inner(table.space.vocabulary)
+    for some in ([name for name in names if _WEIGHED in name], names):
+        if some:
+            yield partial(spread_by_operations, table, names=some)
 
 
 def _attacks(table: BenchmarkTable, columns: Sequence[Column]) -> list[list[Column]]:

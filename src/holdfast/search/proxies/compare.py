@@ -36,16 +36,16 @@ def compare(
         table: Recorded scores.
         columns: Of the table.
     """
-    canonical = table.space.canonical
     for column in columns:
-        values = table.values(column)
         turned = 1 if column.better == "higher" else -1
         for (name,), part in rows.group_by("proxy", maintain_order=True):
-            found = part.select("arch", "value", "sign").iter_rows()
-            pairs = [
-                (math.nan if value is None else sign * value,
-                 turned * values.get(arch, values.get(canonical(arch), math.nan)))
-                for arch, value, sign in found
-            ]  # fmt: skip
-            x, y = [a for a, _ in pairs], [b for _, b in pairs]
+            archs, values, signs = (part[key].to_list() for key in ("arch", "value", "sign"))
+            x = [
+                math.nan if value is None else sign * value
+                for value, sign in zip(values, signs, strict=True)
+            ]
+            y = [
+                math.nan if value is None else turned * value
+                for value in table.lookups(column, archs)
+            ]
             yield Agreement(str(name), str(column), spearman(x, y), kendall(x, y))

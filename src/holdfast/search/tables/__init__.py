@@ -2,7 +2,7 @@
 
 from holdfast.search.tables.fetching import Fetched, fetch
 from holdfast.search.tables.formats import READERS, Reader
-from holdfast.search.tables.loading import convert, known_tables, open_table, write_parquet
+from holdfast.search.tables.loading import known_tables, open_table, write_parquet
 from holdfast.search.tables.table import BenchmarkTable, Card, Column
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Column",
     "Fetched",
     "Reader",
-    "convert",
     "fetch",
     "known_tables",
     "open_table",

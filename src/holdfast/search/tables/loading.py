@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from holdfast.core.errors import BadValueError, MissingError, StoreError, unknown_name
-from holdfast.data._base import at_home, data_root
+from holdfast.data import at_home, data_root
 from holdfast.search.tables.formats import READERS, Reader
 from holdfast.search.tables.schema import SCHEMA, frame_of
 from holdfast.search.tables.sources import head, is_page, page_message, read_json
@@ -110,7 +110,7 @@ def _unknown_content(path: Path) -> str:
         return f"{path} is an empty folder; expected files with scores"
     if path.is_file() and is_page(head(path)):
         return page_message(path)
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and head(path).lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         read_json(path)  # says where a damaged file is damaged
     layouts = "; ".join(f"{name}: {READERS[name].layout}" for name in READERS)
     return (
@@ -167,18 +167,6 @@ def _latest(card: Card, root: Path) -> Card:
 
 def _state(card: Card) -> str:
     return f"verified: {card.verified}" if card.verified else "unverified"
-
-
-def convert(text: str, out: Path) -> BenchmarkTable:
-    """Write a table as one Parquet file that opens at once, and give it back.
-
-    Raises:
-        StoreError: The file cannot be written.
-        HoldfastError: As `open_table`.
-    """
-    table = open_table(text)
-    write_parquet(table, out)
-    return table
 
 
 def write_parquet(table: BenchmarkTable, out: Path) -> None:

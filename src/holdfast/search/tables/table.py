@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import polars as pl
 
 from holdfast.core.errors import BadValueError, unknown_name
@@ -145,26 +144,37 @@ class BenchmarkTable:
         return _Names(self.space)
 
     def value(self, column: Column, arch: str) -> float:
-        """Value of an architecture: its own, or else that of its class.
+        """Value of an architecture, as `lookup` finds it.
 
         Raises:
-            BadValueError: The table has neither, or `arch` is none of the space.
+            BadValueError: The table has none, or `arch` is none of the space.
         """
-        found = self.values(column)
-        first = self.space.canonical(arch)
-        value = found.get(self.space.check(arch), found.get(first))
+        value = self.lookup(column, arch)
         if value is None:
             raise BadValueError(
-                f"{self.card.name} has no {column} of {arch}: it has {len(found):,} architectures "
-                f"of {self.space.spec}; take a table with all of them, or restrict the space"
+                f"{self.card.name} has no {column} of {arch}: it has {len(self.values(column)):,} "
+                f"architectures of {self.space.spec}; take a table with all of them, or restrict "
+                "the space"
             )
         return value
 
-    def matrix(self, columns: Sequence[Column]) -> tuple[list[str], np.ndarray]:
-        """Architectures that have all of `columns`, and their values float64 [A, C]."""
-        found = [self.values(column) for column in columns]
-        kept = [arch for arch in found[0] if all(arch in one for one in found[1:])]
-        return kept, np.array([[one[arch] for one in found] for arch in kept])
+    def lookup(self, column: Column, arch: str) -> float | None:
+        """Value of an architecture: its own, or else that of its class; None without either.
+
+        Raises:
+            BadValueError: `arch` is none of the space.
+        """
+        return self.lookups(column, [arch])[0]
+
+    def lookups(self, column: Column, archs: Iterable[str]) -> list[float | None]:
+        """`lookup` of many architectures, in their order.
+
+        Raises:
+            BadValueError: One is none of the space.
+        """
+        found = self.values(column)
+        named = map(self._names.__getitem__, archs)
+        return [found[own] if own in found else found.get(first) for own, first in named]
 
     def pick(self, condition: str, **given: object) -> Column:
         """The one column of a condition with the given keys; see `matching`.
@@ -212,10 +222,6 @@ class BenchmarkTable:
         kept = accuracy if accuracy and "metric" not in given else kept
         exact = [column for column in kept if column.condition == str(parse_spec(condition))]
         return exact or kept
-
-    def named(self, name: str) -> BenchmarkTable:
-        """The same table under another name."""
-        return replace(self, card=replace(self.card, name=name))
 
 
 class _Names(dict[str, tuple[str, str]]):

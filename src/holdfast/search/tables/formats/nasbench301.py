@@ -8,7 +8,7 @@ with the authors' package: their surrogates come as pickles, which are not read 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def read(path: Path) -> pl.DataFrame:
     """Rows of validation and test accuracy, training time and parameters.
 
     `epochs` is the budget that a training was given. Networks that were trained more than once
-    have as many rows, without a seed, since the files name none.
+    have as many rows; the files name no seed, so their order, by name, stands for it.
 
     Raises:
         BadValueError: No such files in the folder, or one that is damaged or of another layout.
@@ -71,14 +71,18 @@ def read(path: Path) -> pl.DataFrame:
     if not files:
         raise BadValueError(f"{path} has no results_*.json in it")
     space = space_of(_SPACE)
-    found: dict[Column, tuple[list[str], list[Any]]] = defaultdict(lambda: ([], []))
+    found: dict[tuple[Column, int], dict[str, Any]] = defaultdict(dict)
+    repeats: Counter[tuple[Column, str]] = Counter()
     for file in files:
         result = as_dict(read_json(file), str(file))
         arch = space.check(genotype(result.get("optimized_hyperparamater_config"), file))
         for column, value in _values(result, file):
-            found[column][0].append(arch)
-            found[column][1].append(value)
-    blocks = [block(_SPACE, column, *data) for column, data in found.items()]
+            found[column, repeats[column, arch]][arch] = value
+            repeats[column, arch] += 1
+    blocks = [
+        block(_SPACE, column, list(values), values.values(), seed=repeat)
+        for (column, repeat), values in found.items()
+    ]
     return stacked(blocks, path)
 
 
