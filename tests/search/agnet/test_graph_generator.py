@@ -145,6 +145,8 @@ def test_the_seed_alone_decides_fresh_weights():
 
 def test_every_weight_learns():
     model = GraphGenerator(SMALL, seed=0)
+    with torch.no_grad():
+        model.edge_out.bias.fill_(2.0)  # messages pass
     logits = model(torch.randn(16, 32, generator=torch.Generator().manual_seed(0)))
     labels, edges = torch.ones(16, 5, dtype=torch.int64), torch.ones(16, SMALL.pairs)
     reconstruction(logits, labels, edges).mean().backward()

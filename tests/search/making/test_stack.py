@@ -38,7 +38,7 @@ def trained_once(cells):
         loss(logits).backward(retain_graph=True)
     with torch.no_grad():
         for value in stack.parameters.values():
-            value -= 0.5 * value.grad
+            value.sub_(0.5 * value.grad)
     return stack
 
 

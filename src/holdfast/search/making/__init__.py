@@ -1,0 +1,1 @@
+"""How the table that ships is made: many small networks trained at once, and measured."""
