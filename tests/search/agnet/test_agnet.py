@@ -30,7 +30,8 @@ def bounded(arch):
     """Two convolutions of any kind at most: 54 % of the space."""
     cost = float(arch.count("nor_conv"))
     keeps = cost <= 2
-    return Score(value(arch) if keeps else -cost, (value(arch),), (cost,), feasible=keeps)
+    over = ((cost - 2) / 2,)
+    return Score(value(arch) if keeps else -cost, (value(arch),), (cost,), keeps, over)
 
 
 def archs(text, budget=48, objective=plain, key=(0, 0), space=NB201):
@@ -115,10 +116,10 @@ def test_large_spaces_are_searched_alike(name):
 
 def test_failed_queries_are_left_out_and_not_asked_again():
     def failing(arch):
-        return Score(-np.inf, (), feasible=False) if "none" in arch else plain(arch)
+        return Score(-np.inf, (-np.inf,), feasible=False) if "none" in arch else plain(arch)
 
     assert len(set(archs(f"agnet({SHORT})", 64, failing))) == 64
-    assert len(set(archs(f"agnet({SHORT})", 48, lambda _: Score(-np.inf, ())))) == 48
+    assert len(set(archs(f"agnet({SHORT})", 48, lambda _: Score(-np.inf, (-np.inf,))))) == 48
 
 
 def test_a_space_is_searched_to_its_end():

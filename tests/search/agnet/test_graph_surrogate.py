@@ -134,12 +134,14 @@ def test_what_is_kept_goes_on_as_the_original_does():
     assert len(kept) == 4 * len(list(one.net.parameters()))
 
 
-BOUNDED = [
-    Score(0.9, (0.9,), (2.0,)),
-    Score(0.5, (0.5,), (1.0,)),
-    Score(-5.0, (0.95,), (9.0,), feasible=False),
-    Score(0.7, (0.7,), (3.0,)),
-]
+def limited(value, latency, most=3.0):
+    """Score under an upper bound."""
+    over = (latency - most) / most
+    merit = value if over <= 0 else -5.0
+    return Score(merit, (value,), (latency,), feasible=over <= 0, excess=(over,))
+
+
+BOUNDED = [limited(0.9, 2.0), limited(0.5, 1.0), limited(0.95, 9.0), limited(0.7, 3.0)]
 
 
 def test_ranks_of_both_objectives_are_added_and_a_missed_bound_counts_a_thousand():
@@ -148,24 +150,18 @@ def test_ranks_of_both_objectives_are_added_and_a_missed_bound_counts_a_thousand
 
     assert past.places().tolist() == [0, 1, 3, 2]
     assert Past.of(trials(BOUNDED), joint=False).places().tolist() == [0, 2, 3, 1]
-    assert past.bounds.tolist() == [3.0]
     assert past.heads == 2
 
 
-def test_a_bound_from_below_is_seen_as_one():
-    turned = [
-        Score(0.9, (0.9,), (8.0,)),
-        Score(-5.0, (0.95,), (1.0,), feasible=False),
-        Score(0.7, (0.7,), (7.0,)),
-    ]
-    past = Past.of(trials(turned))
+def test_a_bound_from_below_needs_no_guess():
+    """By value, all equal, 1 2 3; by 6, 8 and 7 of at least 5, the larger the better, 3 1 2."""
+    kept = [Score(0.7, (0.7,), (limit,), excess=((5 - limit) / 5,)) for limit in (6.0, 8.0, 7.0)]
 
-    assert past.bounds.tolist() == [-7.0]
-    assert past.places()[1] == 2
+    assert Past.of(trials(kept)).places().tolist() == [1, 0, 2]
 
 
 def test_where_nothing_keeps_the_bounds_all_are_ranked_alike():
-    missed = [Score(-float(n), (0.1 * n,), (9.0 - n,), feasible=False) for n in range(4)]
+    missed = [limited(0.1 * n, 9.0 - n) for n in range(4)]
 
     assert Past.of(trials(missed)).places().tolist() == [3, 2, 1, 0]
 

@@ -1,4 +1,4 @@
-"""A history as AG-Net learns from it: values, bounds, ranks, devices."""
+"""A history as AG-Net learns from it: values, constraints, ranks, devices."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Past:
     Attributes:
         archs: What was asked, M.
         values: Larger is better; without regard to constraints, float64 [M].
-        costs: Constrained quantities, turned so that smaller is better, float64 [M, K].
-        bounds: Largest cost that kept the constraints, float64 [K].
+        costs: By how much each constraint is missed, relative to its bound, so that smaller is
+            better and 0 or less is kept, float64 [M, K].
         feasible: Whether all were kept, bool [M].
         joint: Whether small costs are wanted, too.
         centred: Whether the surrogate learns values of mean 0 and variance 1; else they are as
@@ -42,7 +42,6 @@ class Past:
     archs: tuple[str, ...]
     values: np.ndarray
     costs: np.ndarray
-    bounds: np.ndarray
     feasible: np.ndarray
     joint: bool = True
     centred: bool = False
@@ -52,19 +51,17 @@ class Past:
         """Digest trials whose merit is finite."""
         archs = tuple(trial.arch for trial in trials)
         feasible = np.array([trial.score.feasible for trial in trials])
-        costs = np.array([trial.score.limits for trial in trials], dtype=np.float64)
+        costs = np.array([trial.score.excess for trial in trials], dtype=np.float64)
         costs = costs.reshape(len(trials), -1)
         if not costs.shape[1]:
             values = np.array([trial.score.merit for trial in trials])
-            return cls(archs, values, costs, np.zeros(0), feasible, joint, centred)
+            return cls(archs, values, costs, feasible, joint, centred)
         # A merit tells of constraints as well; the surrogate learns these from the costs.
         wanted = np.array([trial.score.values for trial in trials], dtype=np.float64)
         if wanted.shape[1] > 1:
             wanted = np.stack([targets(column, "standard") for column in wanted.T], axis=1)
         values = wanted.mean(axis=1)
-        costs = costs * _signs(costs, feasible)
-        bounds = (costs[feasible] if feasible.any() else costs - np.inf).max(axis=0)
-        return cls(archs, values, costs, bounds, feasible, joint, centred)
+        return cls(archs, values, costs, feasible, joint, centred)
 
     @property
     def heads(self) -> int:
@@ -94,7 +91,7 @@ class Past:
             return -said[:, 0]
         shift, scale = self._scales()
         costs = said[:, 1:] * scale[1:] + shift[1:]
-        return self._sums(said[:, 0], costs, (costs <= self.bounds).all(axis=1))
+        return self._sums(said[:, 0], costs, (costs <= 0).all(axis=1))
 
     def _sums(self, values: np.ndarray, costs: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Sum of ranks from 1, times 1000 where a constraint is missed."""
@@ -121,11 +118,3 @@ def condition(space: Space, archs: Sequence[str]) -> Tensor:
         return torch.zeros(len(archs), 0)
     places = [DEVICES.index(space.split(arch)[1]) for arch in archs]
     return torch.eye(len(DEVICES))[places]
-
-
-def _signs(costs: np.ndarray, feasible: np.ndarray) -> np.ndarray:
-    """1 where the feasible lie lower, so that the bound is an upper one; -1 where higher, [K]."""
-    if feasible.all() or not feasible.any():
-        return np.ones(costs.shape[1])
-    lower = np.median(costs[feasible], axis=0) <= np.median(costs[~feasible], axis=0)
-    return np.where(lower, 1.0, -1.0)

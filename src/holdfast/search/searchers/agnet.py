@@ -126,7 +126,7 @@ class AGNet:
             return unseen(space, history, rng, self.initial - len(history))
         if len(known) < 2:
             return unseen(space, history, rng, self.top)
-        bound = bool(known[0].score.limits)
+        bound = bool(known[0].score.excess)
         centred = self.surrogate in _TREES or self._judged(constrained=bound) == "graph"
         past = Past.of(known, joint=self.joint, centred=centred)
         learner = self._ready(space, past, int(rng.integers(_SEEDS)))
