@@ -27,7 +27,6 @@ _SOURCES = {
     "torchvision": "holdfast.models.torchvision_source",
     "small": "holdfast.models.small",
     "nb201": "holdfast.models.nb201_source",
-    "nb201": "holdfast.models.nb201_source",
 }
 _FILE_SOURCE = "holdfast.models.file_source"
 
@@ -64,7 +63,7 @@ def load_model(
     """Build a classifier, load its weights, and probe it once.
 
     Args:
-        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `small:NAME`, `nb201:CELL`, `nb201:CELL`,
+        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `small:NAME`, `nb201:CELL`,
             `FILE.py:FUNCTION`; or a module or callable that takes float images [B, C, H, W] in
             [0, 1] and gives logits [B, K]. A module is put in evaluation mode, in place.
         weights: Checkpoint to load instead of pretrained weights.

@@ -52,9 +52,8 @@ class AGNet:
     each example. They tell nothing of the architecture whose value it learns, and what it says
     of candidates does not correlate with their values (Spearman 0.0 on NAS-Bench-201); the search
     lives on the generator, which samples around the best. With `judged=graph` it reads the
-    architectures themselves and ranks (Spearman 0.3 to 0.5), but a round then keeps to
-    what it likes already, and on NAS-Bench-201 that finds the best later. With constraints it
-    has to tell what is feasible, so there `graph` is the default.
+    architectures themselves and does rank (Spearman 0.3 to 0.5), at the price of less varied
+    rounds. With constraints it has to tell what is feasible, so there `graph` is the default.
 
     Else the differences from the authors' code are:
         * Nodes are drawn among those that the space has (`Support`), which raises the share of
