@@ -357,7 +357,7 @@ def read_search(folder: str | Path) -> tuple[Search, pl.DataFrame]:
     if not path.is_file():
         raise MissingError(f"no {TRIALS_FILE} in {folder}; run the search again with --out")
     try:
-        trials = pl.read_parquet(path)
+        trials = pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadValueError(f"{path} is no table of trials: {error}; search again") from error
     wanted = trial_columns(len(search.objectives), len(search.constraints))

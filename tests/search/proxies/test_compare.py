@@ -83,3 +83,8 @@ def test_images_are_the_ones_asked_for():
 def test_more_images_than_there_are_is_refused():
     with pytest.raises(BadValueError, match="1000 images in its train split, 2000 are wanted"):
         open_batch("digits", count=2_000)
+
+
+def test_a_device_that_is_not_there_is_told():
+    with pytest.raises(BadValueError, match="device must be auto, cpu, cuda or mps"):
+        open_batch("digits", count=2, device="xyz")

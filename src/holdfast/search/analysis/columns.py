@@ -87,8 +87,15 @@ def named_columns(
 
     Raises:
         UnknownNameError: A text that no column matches.
-        BadValueError: No text, and no column with the keys given.
+        BadValueError: A key given that no column has.
     """
+    for key, value in given.items():
+        known = {getattr(column, key) for column in table.columns} - {"none", None}
+        if value not in known:
+            told = ", ".join(sorted(map(str, known))) or "none"
+            raise BadValueError(
+                f"{table.card.name} has no column with {key}={value}; known: {told}"
+            )
     if texts:
         split = [split_qualifiers(text) for text in texts]
         found = [table.matching(condition, **{**given, **said}) for condition, said in split]
@@ -98,9 +105,6 @@ def named_columns(
         for column in table.columns
         if all(getattr(column, key) in (value, "none", None) for key, value in given.items())
     ]
-    if not kept:
-        asked = ", ".join(f"{key}={value}" for key, value in given.items())
-        raise BadValueError(f"{table.card.name} has no column with {asked}")
     return _main(kept) if main and len(kept) > _MANY else kept
 
 

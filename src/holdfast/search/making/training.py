@@ -15,7 +15,7 @@ from holdfast.perturb.attacks.pgd import PGD
 from holdfast.search.making.attacking import worst_images
 from holdfast.search.making.stack import Stack
 
-_GROWING = 1.0  # share of the epochs in which the radius grows
+_GROWING = 0.5  # share of the epochs in which the radius grows
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,10 @@ def _opened(out: Path) -> list[Row]:
         return []
     rows, whole = _read(out)
     try:
-        if whole < out.stat().st_size:
+        size = out.stat().st_size
+        if not rows and size:
+            raise StoreError(f"{out} is no file of scores by proxies: choose another --out")
+        if whole < size:
             with out.open("r+b") as file:
                 file.truncate(whole)
     except OSError as error:

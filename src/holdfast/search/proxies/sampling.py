@@ -7,6 +7,7 @@ import torch
 
 from holdfast.core.errors import BadValueError
 from holdfast.data import Broken, open_dataset
+from holdfast.models.sources import named_device
 from holdfast.search.proxies.base import Batch
 from holdfast.search.proxies.run import batch_of
 from holdfast.search.spaces.base import Space
@@ -66,6 +67,7 @@ def open_batch(
         labels.append(sample.label)
     if len({one.shape for one in pixels}) > 1:
         raise BadValueError(f"{data} has images of several sizes; give one with a single size")
-    where = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    where = named_device(found if device == "auto" else device)
     images = torch.stack(pixels).to(where)
     return batch_of(images, torch.tensor(labels, device=where), seed=seed), len(dataset.classes)

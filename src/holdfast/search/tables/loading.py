@@ -221,7 +221,12 @@ def read_parquet(path: Path, *, card: Card | None = None) -> BenchmarkTable:
     except pl.exceptions.PolarsError as error:
         line = str(error).split("\n", 1)[0]
         raise BadValueError(f"{path} has a column of the wrong type: {line}") from error
-    plain = Card(name=path.stem, title=f"scores of {path.name}", source="a file of one's own")
+    plain = Card(
+        name=path.stem,
+        title=f"scores of {path.name}",
+        source="a file of one's own",
+        verified="the columns of a benchmark table",
+    )
     return BenchmarkTable(_card(text, path, card or plain), checked)
 
 
