@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
+from holdfast.cli.search import look_at_table, rate_untrained, run_search
 from holdfast.search.tables import write_parquet
 from search_toys import toy_table
 
@@ -33,7 +35,8 @@ def test_a_search_tells_what_each_searcher_found(table):
     found = search(table, "-O", "clean")
 
     assert found.exit_code == 0, found.output
-    assert "final architectures (dataset=toys, training=plain, epochs=10)" in found.output
+    assert "What searchers end with: means over 2 repetitions" in found.output
+    assert "dataset=toys, training=plain, epochs=10" in found.output
     assert "clean, test" in found.output
     assert "found the optimum" in found.output
     assert "random: |" in found.output
@@ -197,3 +200,34 @@ def test_a_table_without_an_address_tells_the_manual_step():
 
     assert found.exit_code == 2
     assert "Google" in found.output
+
+
+def test_the_examples_of_the_help_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (run_search, look_at_table, rate_untrained):
+        text = " ".join(command.__doc__.partition("Example:")[2].split())
+        found = CliRunner().invoke(app, shlex.split(text)[1:])
+
+        assert found.exit_code == 0, f"{text}: {found.output}"
+
+
+def test_a_folder_with_another_search_is_left_alone(table, tmp_path):
+    assert search(table, "-O", "clean", "-o", tmp_path).exit_code == 0
+    before = (tmp_path / "search.json").read_bytes()
+    other = search(table, "-O", "min:clean", "-o", tmp_path)
+
+    assert other.exit_code == 2
+    assert "holds another search (clean of toy" in other.output
+    assert (tmp_path / "search.json").read_bytes() == before
+
+
+def test_a_front_is_told(table):
+    found = search(table, "-O", "clean", "-O", "pgd", "-s", "nsga2")
+
+    assert found.exit_code == 0, found.output
+    assert "front of" in found.output
+
+
+def test_a_table_is_not_written_over_itself(table):
+    assert call("search", "table", table, "--convert", table).exit_code == 2
+    assert call("search", "table", table, "--convert", f"{table}.csv").exit_code == 2

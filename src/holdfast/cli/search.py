@@ -108,7 +108,10 @@ def run_search(
     ] = Missing.REFUSE,
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", help="Columns that the winners are scored on afterwards."),
+        typer.Option(
+            "--score",
+            help="Columns to score winners on afterwards: attacks, 'fog'.",
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: as many as cores.")
@@ -126,8 +129,8 @@ def run_search(
     searcher needs. Repetitions differ in their random numbers alone. A searcher sees the
     validation split; what it ends with is scored on the test split afterwards.
 
-    Example: holdfast search run --objective 'pgd(eps=0.1)[training=adversarial]'
-    --searcher random,local,evolution --budget 60 --trials 20 --out robust-cells
+    Example: holdfast search run --objective 'pgd(eps=0.1)' --training adversarial
+    --searcher random,local,evolution --budget 40 --trials 20 --out robust-cells
     """
     from holdfast.core.specs import split_specs
     from holdfast.records.searches import write_search
@@ -151,6 +154,8 @@ def run_search(
         score=tuple(score or ()),
     )
     prepared = Prepared(plan)
+    if folder is not None:
+        _check_same(folder, prepared)
     done = _run(prepared, folder, jobs)
     command = shlex.join(["holdfast", *sys.argv[1:]])
     found = conclude(prepared, done, command=command)
@@ -316,6 +321,23 @@ def rate_untrained(
     tell_proxies(frame_of(rows), opened, compared)
     if target is not None:
         out.print(f"scores: {target}", markup=False)
+
+
+def _check_same(folder: Path, prepared: Prepared) -> None:
+    """Refuse a folder that holds another search: its page would be replaced."""
+    from holdfast.records.searches import SEARCH_FILE, read_search
+
+    if not (folder / SEARCH_FILE).exists():
+        return
+    there, plan = read_search(folder)[0], prepared.plan
+    before = ([one.text for one in there.objectives], there.table.name, there.budget, there.seed)
+    wanted = [one.text for one in prepared.objective.quantities]
+    now = (wanted, prepared.table.card.name, plan.budget, plan.seed)
+    if before != now:
+        raise BadValueError(
+            f"{folder} holds another search ({' and '.join(before[0])} of {before[1]}, budget "
+            f"{before[2]}, seed {before[3]}): choose another --out"
+        )
 
 
 def _check_parquet(target: Path, table: str) -> None:

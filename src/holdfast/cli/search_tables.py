@@ -37,9 +37,12 @@ def tell_search(found: Search) -> None:
     _flagged([*_selected(found), *found.flags])
     names = list(dict.fromkeys(one.column for one in found.scored))
     means = {(one.searcher, one.column): one for one in found.scored}
-    table = _table(
-        f"final architectures ({found.scored_on})", *(one.spec for one in found.searchers)
+    out.print(
+        f"What searchers end with: means over {found.repetitions} repetitions and their 95 % "
+        "intervals, accuracies in per cent",
+        markup=False,
     )
+    table = _table(found.scored_on or "column", *(one.spec for one in found.searchers))
     for name in names:
         table.add_row(
             escape(name), *(escape(_number(means[one.spec, name])) for one in found.searchers)
@@ -47,9 +50,29 @@ def tell_search(found: Search) -> None:
     if found.optimum is not None:
         table.add_row("found the optimum", *(f"{one.found:.0%}" for one in found.searchers))
     out.print(table)
+    _tell_front(found)
     for one in found.searchers:
         first = next(winner for winner in found.winners if winner.searcher == one.spec)
         out.print(f"{one.spec}: {first.arch} ({first.share:.0%} of repetitions)", markup=False)
+
+
+def _tell_front(found: Search) -> None:
+    """Architectures that no other one beats in all objectives."""
+    if not found.front:
+        return
+    names = [name for name in found.front[0].values if name in _objective_names(found)]
+    table = _table(f"front of {len(found.front)} architectures", *names)
+    for one in found.front[:_SHOWN]:
+        table.add_row(*map(escape, (one.arch, *(f"{one.values[name]:.5g}" for name in names))))
+    out.print(table)
+    if len(found.front) > _SHOWN:
+        out.print(f"and {len(found.front) - _SHOWN} more: --out shows all of them", markup=False)
+
+
+def _objective_names(found: Search) -> set[str]:
+    """Names of the first columns that were scored: those of the objectives stand there."""
+    names = list(dict.fromkeys(one.column for one in found.scored))
+    return set(names[: len(found.objectives)])
 
 
 def _selected(found: Search) -> list[str]:
@@ -61,11 +84,14 @@ def _selected(found: Search) -> list[str]:
 def _number(one: Any) -> str:
     if math.isnan(one.mean):
         return "no data"
-    scale, digits = (100.0, 2) if one.metric == "accuracy" else (1.0, 4)
-    text = f"{scale * one.mean:.{digits}f}"
+    accuracy = one.metric == "accuracy"
+
+    def told(value: float) -> str:
+        return f"{100 * value:.2f}" if accuracy else f"{value:,.6g}"
+
     if math.isnan(one.low):
-        return text
-    return f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
+        return told(one.mean)
+    return f"{told(one.mean)} [{told(one.low)}, {told(one.high)}]"
 
 
 def tell_study(study: TableStudy) -> None:

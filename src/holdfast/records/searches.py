@@ -174,6 +174,14 @@ class Correlations(_Part):
     counts: tuple[tuple[int, ...], ...] = ()
 
 
+class Ranked(_Part):
+    """An architecture among the best of a column, with its values elsewhere."""
+
+    arch: str
+    values: dict[str, Number]
+    cells: tuple[Cell, ...] = ()
+
+
 class Search(_Part):
     """All of a search but its trials.
 
@@ -188,6 +196,7 @@ class Search(_Part):
         searchers: In the order in which they were named.
         optimum: Best of the table; None where the table is not whole, or for several objectives.
         winners: Final architectures, a searcher's most frequent first.
+        front: For several objectives, the architectures that none asked for beats in all.
         scored: Final architectures under the columns that were wanted, then under others, which
             no searcher saw.
         scored_on: What these columns share and their names leave out, such as `split=test`.
@@ -207,6 +216,7 @@ class Search(_Part):
     searchers: tuple[Ran, ...]
     optimum: Optimum | None = None
     winners: tuple[Winner, ...] = ()
+    front: tuple[Ranked, ...] = ()
     scored: tuple[Scored, ...] = ()
     scored_on: str = ""
     flags: tuple[str, ...] = ()
@@ -225,14 +235,6 @@ class ColumnSummary(_Part):
     mean: Number
     highest: Number
     metric: str = "accuracy"
-
-
-class Ranked(_Part):
-    """An architecture among the best of a column, with its values elsewhere."""
-
-    arch: str
-    values: dict[str, Number]
-    cells: tuple[Cell, ...] = ()
 
 
 class Best(_Part):

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from holdfast.core.errors import BadTypeError, unknown_name
-from holdfast.records.searches import Scored, Search, write_search
+from holdfast.records.searches import Search, write_search
 from holdfast.search.conclude import conclude, trials_frame
 from holdfast.search.run import Plan, Prepared, run
 
@@ -36,15 +36,32 @@ class Found:
         """The architecture that the first searcher ended with most often."""
         return self.record.winners[0].arch
 
-    def scores(self, searcher: str | None = None) -> dict[str, Scored]:
-        """Mean and interval of the final architectures, by column; of the first searcher."""
+    @property
+    def front(self) -> list[str]:
+        """For several objectives, the architectures that none asked for beats in all."""
+        return [one.arch for one in self.record.front]
+
+    def scores(self, searcher: str | None = None) -> pl.DataFrame:
+        """What final architectures score: column, metric, mean, low, high, count; of the first.
+
+        Args:
+            searcher: Another one than the first.
+
+        Raises:
+            UnknownNameError: No such searcher in this search.
+        """
         spec = searcher or self.record.searchers[0].spec
         names = {one.spec for one in self.record.searchers if spec in (one.spec, one.settings)}
         if not names:
             raise unknown_name(
                 "searcher of this search", spec, (r.spec for r in self.record.searchers)
             )
-        return {one.column: one for one in self.record.scored if one.searcher in names}
+        rows = [one.model_dump() for one in self.record.scored if one.searcher in names]
+        return pl.DataFrame(rows).drop("searcher")
+
+    def __repr__(self) -> str:
+        asked = " and ".join(one.text for one in self.record.objectives)
+        return f"Found({asked}: {self.best}, {len(self.trials):,} queries)"
 
 
 # What the command line calls them, and the fields of `Plan`.

@@ -10,9 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import polars as pl
 
 from holdfast.core.version import VERSION
+from holdfast.metrics.pareto import pareto_front
 from holdfast.metrics.trajectories import repeated_mean
 from holdfast.records.searches import (
     Asked,
@@ -20,6 +22,7 @@ from holdfast.records.searches import (
     Limit,
     Optimum,
     Ran,
+    Ranked,
     Scored,
     Search,
     TableInfo,
@@ -33,7 +36,10 @@ from holdfast.search.spaces.recorded import Recorded
 from holdfast.search.tables.naming import family
 from holdfast.search.tables.table import Column
 
+_LONGEST_FRONT = 40  # architectures
 _SHOWN = 3  # winners of a searcher that are kept
+_ROUNDING = 1e-6  # recorded values are rounded, so that means of equal ones may differ by less
+_CORRUPTED = "mean_corruption"  # a column of tables that keep no single corruptions
 _MOST_COLUMNS = 24  # beside the objectives, without being asked for
 
 
@@ -68,7 +74,8 @@ def conclude(prepared: Prepared, done: Sequence[Repetition], *, command: str = "
         command: What to type to get this again.
     """
     objective, plan = prepared.objective, prepared.plan
-    wanted = prepared.scored or _main_columns(prepared)
+    wanted = [*_wanted_columns(prepared), *(prepared.scored or _main_columns(prepared))]
+    wanted = list(dict.fromkeys(wanted))
     names = labels(wanted)
     values = dict(zip(names, wanted, strict=True))
     many = len(objective.quantities) > 1
@@ -108,6 +115,7 @@ def conclude(prepared: Prepared, done: Sequence[Repetition], *, command: str = "
         ),
         optimum=None if many else Optimum(merit=best.merit, values=best.values, arch=best_arch),
         winners=tuple(_winners(prepared, ordered, values)),
+        front=tuple(_front(prepared, ordered, values)) if many else (),
         scored=tuple(
             one.model_copy(update={"metric": wanted[names.index(one.column)].metric})
             for one in _scored(prepared, ordered, values)
@@ -122,7 +130,8 @@ def conclude(prepared: Prepared, done: Sequence[Repetition], *, command: str = "
 
 def _share(done: list[Repetition], spec: str, merit: float) -> float:
     mine = [one for one in done if one.searcher == spec]
-    return sum(one.best.score.merit == merit for one in mine) / len(mine)
+    least = merit - _ROUNDING * max(1.0, abs(merit))
+    return sum(one.best.score.merit >= least for one in mine) / len(mine)
 
 
 def _ordered(prepared: Prepared, done: Iterable[Repetition]) -> list[Repetition]:
@@ -147,15 +156,19 @@ def _asked(quantity: Quantity) -> Asked:
     )
 
 
-def _main_columns(prepared: Prepared) -> list[Column]:
-    """Those wanted, on every split there is, then clean and attacks of the same data set."""
-    table = prepared.table
+def _wanted_columns(prepared: Prepared) -> list[Column]:
+    """Columns of objectives and constraints; of the mean of very many the first."""
     quantities = [
         *prepared.objective.quantities,
         *(one.quantity for one in prepared.objective.constraints),
     ]
     wanted = [column for one in quantities for term in one.terms for column in term.columns]
-    wanted = wanted if len(wanted) <= _MOST_COLUMNS else wanted[:1]
+    return list(dict.fromkeys(wanted if len(wanted) <= _MOST_COLUMNS else wanted[:1]))
+
+
+def _main_columns(prepared: Prepared) -> list[Column]:
+    """Those wanted, on every split there is, then clean and attacks of the same training."""
+    table, wanted = prepared.table, _wanted_columns(prepared)
     datasets = {column.dataset for column in wanted}
     trainings = {column.training for column in wanted if column.training != "none"}
     others = [
@@ -164,12 +177,15 @@ def _main_columns(prepared: Prepared) -> list[Column]:
         if column.dataset in datasets
         and column.split in ("test", "validation")
         and column.metric == "accuracy"
-        and family(column.condition) in ("clean", "attack")
+        and (family(column.condition) in ("clean", "attack") or column.condition == _CORRUPTED)
     ]
     twins = [one for one in others if any(_is_twin(one, column) for column in wanted)]
-    same = [one for one in others if one.training in trainings and one.split == "test"]
-    rest = [one for one in others if one.split == "test"]
-    return list(dict.fromkeys([*wanted, *twins, *same, *rest]))[:_MOST_COLUMNS]
+    same = [
+        one
+        for one in others
+        if one.split == "test" and (one.training in trainings or not trainings)
+    ]
+    return list(dict.fromkeys([*wanted, *twins, *same]))[:_MOST_COLUMNS]
 
 
 def _is_twin(one: Column, other: Column) -> bool:
@@ -198,6 +214,32 @@ def _winners(
             )
 
 
+def _front(
+    prepared: Prepared, done: list[Repetition], columns: dict[str, Column]
+) -> Iterable[Ranked]:
+    """Feasible architectures that no other one asked for beats in everything, by the first."""
+    space = prepared.objective.space
+    asked = {
+        space.key(trial.arch): trial
+        for one in done
+        for trial in one.trials
+        if trial.score.feasible and trial.score.merit > -math.inf
+    }
+    trials = list(asked.values())
+    if not trials:
+        return
+    unbeaten = pareto_front(np.array([trial.score.values for trial in trials]))
+    kept = [trial for trial, whether in zip(trials, unbeaten, strict=True) if whether]
+    ordered = sorted(kept, key=lambda one: one.score.values)
+    for trial in reversed(ordered[-_LONGEST_FRONT:]):
+        told = {name: prepared.table.lookup(one, trial.arch) for name, one in columns.items()}
+        yield Ranked(
+            arch=trial.arch,
+            values={name: value for name, value in told.items() if value is not None},
+            cells=cells(space, trial.arch),
+        )
+
+
 def _scored(
     prepared: Prepared, done: list[Repetition], columns: dict[str, Column]
 ) -> Iterable[Scored]:
@@ -206,12 +248,13 @@ def _scored(
         for name, column in columns.items():
             found = prepared.table.lookups(column, ended)
             mean = repeated_mean([value for value in found if value is not None])
+            fraction = column.metric == "accuracy" and not math.isnan(mean.low)
             yield Scored(
                 searcher=spec,
                 column=name,
                 mean=mean.value,
-                low=mean.low,
-                high=mean.high,
+                low=max(0.0, mean.low) if fraction else mean.low,
+                high=min(1.0, mean.high) if fraction else mean.high,
                 count=mean.count,
             )
 

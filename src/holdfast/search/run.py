@@ -181,6 +181,10 @@ class Prepared:
         }
         return digest_json(body)[:20]
 
+    def files(self, place: int) -> str:
+        """Pattern of the files that repetitions of the searcher at `place` have in a folder."""
+        return f"{_PARTS}/{self.digest}/{digest_json(self.specs[place])[:12]}-*.jsonl"
+
     def repeat(self, place: int, repetition: int, folder: Path | None) -> Repetition:
         """Run one repetition of the searcher at `place`, or finish it, on one thread."""
         spec, worker = self.specs[place], self.searchers[place]
@@ -271,7 +275,8 @@ def _run(prepared: Prepared, folder: Path | None, jobs: int) -> Iterator[Repetit
     for place in range(len(prepared.specs)):
         first = prepared.repeat(place, 0, folder)  # tells how long one takes
         yield first
-        costs += first.seconds * (repetitions - 1)
+        begun = len(list(folder.glob(prepared.files(place)))) if folder else 1
+        costs += first.seconds * max(0, repetitions - begun)
         step = max(1, min(repetitions, int(_CHUNK / max(first.seconds, 1e-3))))
         left += [
             (place, range(begin, min(begin + step, repetitions)))

@@ -87,6 +87,8 @@ class Unit:
 
     def bounds(self, low: float, high: float) -> str:
         """Its interval; empty where there is none."""
+        if self.percent:  # no share lies outside; Student's t does not know
+            low, high = max(0.0, low), min(1.0, high)
         if self.percent or math.isnan(low) or math.isnan(high):
             return numbers.interval(low, high, scale=100, digits=2)
         return f"[{self.write(low)},{numbers.NO_BREAK}{self.write(high)}]"

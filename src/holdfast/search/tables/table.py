@@ -8,11 +8,12 @@ from functools import cached_property
 
 import polars as pl
 
-from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.core.errors import BadValueError, UnknownNameError, unknown_name
 from holdfast.core.specs import parse_spec
 from holdfast.search.spaces import Space, space_of
 from holdfast.search.tables.schema import SMALLER_IS_BETTER
 
+_KIN = 6  # conditions of one name that an error lists
 KEYS = ("dataset", "split", "training", "epochs", "condition", "metric")
 
 
@@ -206,8 +207,7 @@ class BenchmarkTable:
 
         named = [column for column in self.columns if matches(condition, column.condition)]
         if not named:
-            known = {column.condition for column in self.columns}
-            raise unknown_name(f"column of {self.card.name}", condition, known)
+            raise self._no_column(condition)
         kept = [
             column
             for column in named
@@ -222,6 +222,20 @@ class BenchmarkTable:
         kept = accuracy if accuracy and "metric" not in given else kept
         exact = [column for column in kept if column.condition == str(parse_spec(condition))]
         return exact or kept
+
+    def _no_column(self, condition: str) -> UnknownNameError:
+        """Error for a condition that nothing has: its kin with other keys, or the nearest name."""
+        known = list(dict.fromkeys(column.condition for column in self.columns))
+        name = parse_spec(condition).name
+        kin = [one for one in known if parse_spec(one).name == name]
+        if not kin:
+            names = {parse_spec(one).name for one in known}
+            return unknown_name(f"column of {self.card.name}", condition, {*known, *names})
+        more = f" and {len(kin) - _KIN} more" if len(kin) > _KIN else ""
+        return UnknownNameError(
+            f"{self.card.name} has no column {condition}; of {name} it has "
+            f"{', '.join(kin[:_KIN])}{more}"
+        )
 
 
 class _Names(dict[str, tuple[str, str]]):
