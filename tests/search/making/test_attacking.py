@@ -1,10 +1,14 @@
 import pytest
+import torch
 
+from holdfast.core.randomness import keys_for
 from holdfast.measuring import measure
 from holdfast.models.nb201 import build_nb201, format_cell
+from holdfast.perturb.attacks._stages import streams
 from holdfast.perturb.attacks.fgsm import FGSM
 from holdfast.perturb.attacks.pgd import PGD
-from holdfast.search.making.attacking import standing
+from holdfast.search.making import attacking
+from holdfast.search.making.attacking import standing, worst_images
 from holdfast.search.making.inputs import Pooled, digits, pooled
 from holdfast.search.making.stack import CONV, SKIP, Size, Stack
 from holdfast.search.making.training import Recipe, train
@@ -57,3 +61,24 @@ def test_the_worst_of_the_small_image_is_the_worst_of_the_large_one(trained, tex
     assert result.value(condition=text) == pytest.approx(
         found.double().mean().item(), abs=2.5 / COUNT
     )
+
+
+def test_an_image_falls_with_the_first_point_that_is_wrong(trained, monkeypatch):
+    # Steps that are too long for the ball jump back and forth between its corners.
+    text = "pgd(norm=linf, eps=0.1, steps=3, step_size=0.3)"
+    images, labels = (part[:COUNT] for part in digits("test"))
+    nets = trained.prepared(training=False)
+    attack = PGD(eps=0.1, steps=3, step_size=0.3)
+    found = standing(attack, nets, pooled(images), labels, seed=0)
+    result = measure(plain(trained, 0), (pooled(images)[:, None], labels), text)
+    ids = torch.arange(COUNT)
+    keys = keys_for(ids, seed=0, stream=streams([attack])[0]).at(torch.zeros_like(ids))
+    last = nets(worst_images(attack, nets, pooled(images), labels, keys)).argmax(2) == labels
+
+    assert result.value(condition=text) == pytest.approx(
+        found[0].double().mean().item(), abs=1.5 / COUNT
+    )
+    assert not (found & ~last).any()
+    assert (last & ~found).sum() > 3
+    monkeypatch.setattr(attacking, "_WORTH", 0.0)  # what has fallen is carried along
+    assert torch.equal(found, standing(attack, nets, pooled(images), labels, seed=0))

@@ -3,15 +3,18 @@ import json
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from holdfast.core.errors import BadValueError, MissingError
 from holdfast.measuring import measure
 from holdfast.models.cost import count_parameters
 from holdfast.models.nb201 import build_nb201, format_cell
+from holdfast.perturb.base import Batch
+from holdfast.perturb.conditions import parse_conditions
 from holdfast.search.making.__main__ import main
 from holdfast.search.making.cells import SPACE, representative, representatives
 from holdfast.search.making.checking import differences
-from holdfast.search.making.inputs import Pooled, digits, pooled
+from holdfast.search.making.inputs import Pooled, corrupted, digits, pooled
 from holdfast.search.making.measure import Laboratory, Setting
 from holdfast.search.making.stack import CONV, SKIP, Size, Stack
 from holdfast.search.making.table import Making, blocks
@@ -120,22 +123,34 @@ def test_a_cell_trained_alone_reproduces_its_rows(made, tmp_path):
     assert 0.25 == pytest.approx(found.largest)
 
 
-def test_corruptions_are_those_that_a_measurement_sees():
+@pytest.mark.parametrize("text", TINY.conditions)
+def test_corruptions_are_those_that_a_measurement_shows_its_model(text):
+    images, labels = digits("validation")
+    batch = Batch(images, labels, torch.arange(len(labels)))
+    outcomes = parse_conditions(text)[1].run([batch], lambda seen: torch.zeros(len(seen), 10), 0)
+    expected = pooled(torch.cat([outcome.images for outcome in outcomes]))
+    found = dict(corrupted(images, parse_conditions(text), seed=0))
+
+    assert ["clean", text] == list(found)
+    assert torch.equal(expected, found[text])
+    assert torch.equal(images[:, 0, ::4, ::4], found["clean"])
+
+
+def test_accuracies_are_those_of_a_measurement():
     stack = Stack(list(CELLS.values()), TINY.size, seed=0)
     images, labels = digits("train")
-    list(train(stack, pooled(images[:256]), labels[:256], Recipe(epochs=2), seed=0))
+    list(train(stack, pooled(images), labels, Recipe(epochs=4, learning_rate=8e-3), seed=0))
     net = build_nb201(list(CELLS)[1], channels=4, cells=1, in_channels=1)
     net.load_state_dict(stack.state(1), strict=False)
-    conditions = ["gaussian_noise(sigma=0.2)", "fog(severity=3)", "clean"]
-    result = measure(Pooled(net.eval()), "digits", conditions, split="validation")
+    result = measure(Pooled(net.eval()), "digits", TINY.conditions, split="validation")
     laboratory = Laboratory(TINY)
-    nets = stack.prepared(training=False)
-    found = dict(laboratory._measured(nets, laboratory.splits[0]))
+    found = dict(laboratory.measured(stack.prepared(training=False), laboratory.splits[0]))
 
-    for condition in conditions:
+    for condition in ("clean", *TINY.conditions):
         assert result.value(condition=condition) == pytest.approx(
             found[condition][1].item(), abs=1.5 / 297
         )
+    assert found["clean"][1] > 0.6
 
 
 def test_a_table_or_a_cell_that_is_not_there_is_told(made, tmp_path, capsys):

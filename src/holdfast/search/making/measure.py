@@ -82,7 +82,7 @@ class Laboratory:
                 pass
             nets = stack.prepared(training=False)
             for split in self.splits:
-                for condition, accuracies in self._measured(nets, split):
+                for condition, accuracies in self.measured(nets, split):
                     for arch, accuracy in zip(cells, accuracies.tolist(), strict=True):
                         yield {
                             "arch": arch,
@@ -95,7 +95,7 @@ class Laboratory:
                             "value": accuracy,
                         }
 
-    def _measured(self, nets: Prepared, split: Split) -> Iterator[tuple[str, Tensor]]:
+    def measured(self, nets: Prepared, split: Split) -> Iterator[tuple[str, Tensor]]:
         """Each condition with the accuracy of each network, float64 [G]."""
         for condition, images in split.seen.items():
             parts = torch.split(images, _CHUNK)
