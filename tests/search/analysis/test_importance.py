@@ -94,3 +94,15 @@ def test_points_far_apart_stay_apart_in_the_plane():
 def test_too_few_points_are_refused():
     with pytest.raises(BadValueError, match="four finite points"):
         tsne(np.zeros((3, 2)))
+
+
+def test_values_beyond_float32_are_taken_by_their_order():
+    rng = np.random.default_rng(0)
+    targets = rng.random(60)
+    noise = rng.random(60)
+    huge = 10.0 ** (40 + 20 * targets)
+    found = proxy_importance(np.column_stack((huge, noise)), ["huge", "noise"], targets)
+    plain = proxy_importance(np.column_stack((targets, noise)), ["plain", "noise"], targets)
+
+    assert found.test_r2 == pytest.approx(plain.test_r2, abs=0.05)
+    assert found.impurity[0] > 0.9

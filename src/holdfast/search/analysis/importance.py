@@ -16,6 +16,7 @@ TREES = 100
 TEST_SHARE = 0.2
 SEED = 42
 REPEATS = 10  # permutations of each proxy; the paper's code leaves this to the library
+_LARGEST = float(np.finfo(np.float32).max)
 _FEWEST = 10  # architectures; fewer leave a test set of one
 
 
@@ -120,10 +121,22 @@ def importance_of(
     return proxy_importance(scores[:, known], names, targets, seed=seed)
 
 
+def _small(features: np.ndarray) -> np.ndarray:
+    """Columns as they are, or their logarithms where float32, which forests use, cannot hold them.
+
+    A tree asks for the order of values alone; SynFlow of a deep network passes 1e38.
+    """
+    large = np.abs(np.where(np.isfinite(features), features, 0.0)) > _LARGEST
+    if features.ndim != 2 or not large.any():
+        return features
+    logarithms = np.sign(features) * np.log1p(np.abs(features))
+    return np.where(large.any(axis=0), logarithms, features)
+
+
 def _whole_rows(
     proxies: ArrayLike, names: Sequence[str], targets: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    features = np.asarray(proxies, dtype=np.float64)
+    features = _small(np.asarray(proxies, dtype=np.float64))
     wanted = np.asarray(targets, dtype=np.float64)
     if features.ndim != 2 or features.shape[1] != len(names) or len(features) != len(wanted):
         raise BadValueError(
