@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from holdfast.core.errors import BadValueError
-from holdfast.search.loop import Problem, incumbents, rounds, search
+from holdfast.search.loop import Problem, generator, incumbents, rounds, search
 from holdfast.search.objectives import build_objective
 from holdfast.search.searchers import searcher
 from holdfast.search.trials import Score, Trial
@@ -127,6 +127,12 @@ def test_repetitions_differ():
     other = search(PROBLEM, searcher("random"), budget=10, key=(3, 2))
 
     assert [trial.arch for trial in first] != [trial.arch for trial in other]
+
+
+def test_each_round_draws_anew():
+    draws = {generator(0, 0, step).random() for step in range(5)}
+
+    assert len(draws) == 5
 
 
 def test_incumbents_by_hand():

@@ -58,6 +58,17 @@ def test_a_mean_is_the_mean_of_what_matches():
     assert objective(BEST).merit == pytest.approx(0.5)
 
 
+def test_a_mean_of_two_is_half_their_sum():
+    condition = pl.col("condition").cast(pl.String)
+    more = TABLE.frame.filter(condition == PGD).with_columns(
+        condition=pl.lit("pgd(norm=linf, eps=0.2, steps=20)").cast(pl.Categorical),
+        value=pl.lit(0.1, dtype=pl.Float32),
+    )
+    table = replace(TABLE, frame=pl.concat([TABLE.frame, more]))
+
+    assert build_objective(table, ["mean(attacks)"])(NOTHING).merit == pytest.approx(0.35)
+
+
 def test_a_sum_that_pulls_apart_is_refused():
     with pytest.raises(BadValueError, match="opposite directions"):
         build_objective(TABLE, ["clean + latency(device=toy)"])

@@ -361,6 +361,23 @@ def test_a_search_for_two_things_has_no_optimum(table):
     assert math.isnan(found.searchers[0].found)
 
 
+def test_the_front_is_what_nothing_asked_for_beats(table):
+    """Clean accuracy rises with each convolution and so does latency: one cell a latency."""
+    wanted = ("clean", "latency(device=toy)")
+    prepared = Prepared(plan(table, objectives=wanted, searchers=("nsga2",), repetitions=2))
+    done = list(run(prepared))
+    asked = {trial.score.values for one in done for trial in one.trials}
+    unbeaten = {
+        one
+        for one in asked
+        if not any(a != one and a[0] >= one[0] and a[1] >= one[1] for a in asked)
+    }
+    front = [prepared.objective(one.arch).values for one in conclude(prepared, done).front]
+
+    assert set(front) == unbeaten
+    assert front == sorted(front, reverse=True)
+
+
 def test_constraints_are_counted(table):
     bound = ("latency(device=toy) <= 3",)
     prepared = Prepared(plan(table, constraints=bound, repetitions=1))

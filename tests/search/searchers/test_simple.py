@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from holdfast.core.errors import BadValueError
 from holdfast.search.loop import Problem, search
 from holdfast.search.objectives import build_objective
 from holdfast.search.searchers import searcher
+from holdfast.search.trials import Score, Trial
 from search_toys import toy_table
 
 OBJECTIVE = build_objective(toy_table(), ["clean"])
@@ -50,6 +52,22 @@ def test_parents_of_evolution_are_alive():
     assert len({trial.arch for trial in still}) == 1
 
 
+def _history(*merits):
+    archs = list(PROBLEM.space.everything())
+    return [
+        Trial(step, 0, archs[100 * step], Score(merit, (merit,)))
+        for step, merit in enumerate(merits)
+    ]
+
+
+def test_the_best_of_the_living_is_the_parent():
+    """Changes are so rare that the child is its parent."""
+    still = searcher("evolution(initial=1, population=3, tournament=10, rate=0.000001)")
+    history = _history(0.9, 0.1, 0.6, 0.3)
+
+    assert still.propose(PROBLEM.space, history, np.random.default_rng(0)) == [history[2].arch]
+
+
 def test_the_oldest_dies_not_the_worst():
     trials = search(
         PROBLEM, searcher("evolution(initial=1, population=2, tournament=1)"), budget=200
@@ -77,3 +95,11 @@ def test_random_search_asks_nothing_twice_and_ends_with_the_space():
 
     assert len(trials) == len(classes)
     assert {trial.arch for trial in trials} == classes
+
+
+def test_random_search_finds_the_last_class_of_a_space():
+    """A class of one cell in 729 is not drawn in a hundred draws more often than not."""
+    trials = search(PROBLEM, searcher("random"), budget=1_000)
+    classes = {PROBLEM.space.canonical(arch) for arch in PROBLEM.space.everything()}
+
+    assert {PROBLEM.space.canonical(trial.arch) for trial in trials} == classes

@@ -94,6 +94,14 @@ def test_paths_of_a_cell_by_hand():
     assert np.flatnonzero(encoded).tolist() == [3, 5 + 18, 5 + 25 + 93]
 
 
+def test_paths_of_a_cell_without_two_equal_edges_by_hand():
+    """Edges 01 02 12 03 13 23 carry operations 2 3 4 1 0 2 of five."""
+    cell = "|nor_conv_1x1~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+    direct, first, second, long = 1, 5 + 10, 5 + 17, 30 + 72
+
+    assert np.flatnonzero(SPACE.encode(cell, "path")).tolist() == [direct, first, second, long]
+
+
 def test_one_hot_and_adjacency_by_hand():
     cell = "|none~0|+|skip_connect~0|none~1|+|none~0|none~1|avg_pool_3x3~2|"
 
