@@ -18,6 +18,8 @@ from holdfast.core.errors import BadValueError
 if TYPE_CHECKING:
     from holdfast.search.run import Prepared, Repetition
 
+_MANY = 8  # architectures from which on several processes rate them
+_SMALL_NETWORK = 32  # channels times cells
 _FEW = 3  # columns whose best are shown
 _BESIDE = 8  # columns in which those are shown
 
@@ -284,6 +286,9 @@ def rate_untrained(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Processes on a CPU; 0: as many as cores.")
+    ] = 0,
     target: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="File of JSON lines; the same command goes on."),
@@ -295,6 +300,7 @@ def rate_untrained(
     'clean[training=plain, split=test]' --out proxies.jsonl
     """
     from holdfast.search.analysis import named_columns
+    from holdfast.search.processes import cores
     from holdfast.search.proxies.base import parse_proxies
     from holdfast.search.proxies.run import Networks, evaluate, frame_of
     from holdfast.search.proxies.sampling import draw_architectures, open_batch
@@ -311,9 +317,14 @@ def rate_untrained(
     most = max((getattr(one, "batch", 1) for one in wanted), default=1)
     batch, classes = open_batch(data, split=split, count=most, seed=seed, device=device)
     sizes = Networks(channels=channels, cells=cells, classes=classes)
+    # A process takes seconds to begin; small networks are rated before that.
+    large = cells is None or cells * (channels or 1) > _SMALL_NETWORK
+    processes = jobs or (cores() if large and len(chosen) >= _MANY else 1)
     rows: list[dict[str, Any]] = []
     with err.status(f"0 of {len(chosen)} architectures") as status:
-        for step in evaluate(where, chosen, wanted, batch, networks=sizes, out=target):
+        for step in evaluate(
+            where, chosen, wanted, batch, networks=sizes, out=target, jobs=processes
+        ):
             rows += step.rows
             status.update(f"{step.done} of {step.total} architectures")
             if not err.is_terminal and (step.done % 10 == 0 or step.done == step.total):

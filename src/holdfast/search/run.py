@@ -6,12 +6,9 @@ stopped goes on where it was; more repetitions or searchers later cost only them
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +27,7 @@ from holdfast.search.analysis.columns import named_columns
 from holdfast.search.log import RoundLog
 from holdfast.search.loop import Problem, incumbents, rounds
 from holdfast.search.objectives import Choice, Split, TableObjective, build_objective
+from holdfast.search.processes import cores, workers
 from holdfast.search.searchers.base import Remembers, Searcher, searcher, spec_of
 from holdfast.search.tables.loading import open_table
 from holdfast.search.tables.table import BenchmarkTable, Card
@@ -269,7 +267,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _run(prepared: Prepared, folder: Path | None, jobs: int) -> Iterator[Repetition]:
     repetitions = prepared.plan.repetitions
-    many = min(jobs or _cores(), repetitions * len(prepared.specs))
+    many = min(jobs or cores(), repetitions * len(prepared.specs))
     left: list[tuple[int, range]] = []
     costs = 0.0
     for place in range(len(prepared.specs)):
@@ -290,36 +288,19 @@ def _run(prepared: Prepared, folder: Path | None, jobs: int) -> Iterator[Repetit
     yield from _in_processes(prepared.plan, left, folder, many)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _in_processes(
     plan: Plan, left: list[tuple[int, range]], folder: Path | None, jobs: int
 ) -> Iterator[Repetition]:
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(plan,))
-    waiting: list[Future[list[Repetition]]] = [
-        pool.submit(_work, place, numbers, folder) for place, numbers in left
-    ]
-    whole = False
-    try:
+    with workers(jobs, _begin, plan) as pool:
+        waiting = [pool.submit(_work, place, numbers, folder) for place, numbers in left]
         for done in as_completed(waiting):
             yield from done.result()
-        whole = True
-    finally:
-        if not whole:  # workers do not hear Ctrl-C; what they have finished is on the disk
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()
-        pool.shutdown(wait=whole, cancel_futures=True)
 
 
 _WORKER: list[Prepared] = []  # of a worker process: what it was begun with
 
 
 def _begin(plan: Plan) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _WORKER[:] = [Prepared(plan)]
 
 

@@ -14,6 +14,7 @@ from holdfast.core.errors import BadValueError, StoreError
 from holdfast.models.cost import count_parameters
 from holdfast.search.proxies import Proxy, parse_proxies
 from holdfast.search.proxies.run import SCHEMA, Networks, batch_of, evaluate, frame_of
+from holdfast.search.proxies.sampling import open_batch
 from holdfast.search.spaces import space_of
 from search.proxies.nets import Toy
 
@@ -227,3 +228,18 @@ def test_files_of_something_else(batch, proxies, tmp_path):
         run(batch, proxies, wrong)
     with pytest.raises(StoreError, match="cannot write"):
         run(batch, proxies, wrong.parent.joinpath("wrong.jsonl", "below"), ["a"])
+
+
+@pytest.mark.slow  # two processes import torch
+def test_processes_find_what_one_process_finds(tmp_path):
+    space = space_of("nb201")
+    archs = [space.from_id(number) for number in (1, 2, 3)]
+    batch, classes = open_batch("digits", count=16)
+    sizes = Networks(channels=4, cells=1, classes=classes)
+    wanted = parse_proxies("params,nwot(batch=16),snip(batch=16)")
+
+    def values(jobs):
+        steps = evaluate(space, archs, wanted, batch, networks=sizes, jobs=jobs)
+        return [(row["arch"], row["proxy"], row["value"]) for step in steps for row in step.rows]
+
+    assert values(2) == values(1)

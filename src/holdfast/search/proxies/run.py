@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from holdfast.core.errors import BadValueError, StoreError
 from holdfast.core.identity import digest_json
 from holdfast.models.weights import digest_state
+from holdfast.search.processes import workers
 from holdfast.search.proxies._networks import Standardized, drawn
 from holdfast.search.proxies.base import Batch, Proxy, spec_of
 from holdfast.search.spaces.base import Space
@@ -153,6 +154,13 @@ class _Task:
         except Exception as problem:
             raise _ForeignError(_told(problem)) from problem
 
+    def rows(self, arch: str, proxies: Sequence[Proxy]) -> tuple[list[Row], float]:
+        """Scores of one architecture, with the seconds of all."""
+        start = time.perf_counter()
+        known: dict[Any, nn.Module] = {}
+        rows = [self.row(arch, proxy, known) for proxy in proxies]
+        return rows, time.perf_counter() - start if rows else 0.0
+
     def row(self, arch: str, proxy: Proxy, known: dict[Any, nn.Module]) -> Row:
         """Score of one architecture by one proxy; what goes wrong is a row too."""
         start, value, error = time.perf_counter(), None, None
@@ -182,7 +190,7 @@ def _told(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what, by what, on what, and how
     space: Space,
     archs: Iterable[str],
     proxies: Sequence[Proxy],
@@ -190,6 +198,7 @@ def evaluate(
     *,
     networks: Networks | None = None,
     out: Path | None = None,
+    jobs: int = 1,
 ) -> Iterator[Progress]:
     """Score architectures, one `Progress` each, in the order given.
 
@@ -203,6 +212,7 @@ def evaluate(
         batch: Images, labels and seed.
         networks: Sizes of the networks; a proxy may want others, see `Proxy.channels`.
         out: File of JSON lines, made where it is not there.
+        jobs: Processes, on a CPU; each works on one architecture with one thread.
 
     Raises:
         BadValueError: No architecture, no proxy, labels beyond the classes, a string that is
@@ -215,7 +225,12 @@ def evaluate(
     _check(wanted, proxies, batch, sizes)
     task = _Task(space, batch, sizes)
     task.try_sizes(wanted[0], proxies)
-    return _evaluate(task, wanted, proxies, out)
+    kept = {} if out is None else _finished(_opened(out), task.digest)
+    missing = {
+        arch: [one for one in proxies if (arch, spec_of(one)) not in kept] for arch in wanted
+    }
+    fresh = _fresh(task, missing, jobs)
+    return _evaluate(task, wanted, proxies, (kept, fresh), out)
 
 
 def _check(archs: list[str], proxies: Sequence[Proxy], batch: Batch, sizes: Networks) -> None:
@@ -232,24 +247,52 @@ def _check(archs: list[str], proxies: Sequence[Proxy], batch: Batch, sizes: Netw
 
 
 def _evaluate(
-    task: _Task, archs: list[str], proxies: Sequence[Proxy], out: Path | None
+    task: _Task,
+    archs: list[str],
+    proxies: Sequence[Proxy],
+    found: tuple[dict[tuple[str, str], Row], Iterator[tuple[list[Row], float]]],
+    out: Path | None,
 ) -> Iterator[Progress]:
-    kept = {} if out is None else _finished(_opened(out), task.digest)
+    kept, fresh = found
     for done, arch in enumerate(archs, 1):
-        start = time.perf_counter()
-        known: dict[Any, nn.Module] = {}
-        rows, fresh = [], []
-        for proxy in proxies:
-            row = kept.get((arch, spec_of(proxy)))
-            if row is None:
-                row = task.row(arch, proxy, known)
-                fresh.append(row)
-            rows.append(row)
-        if out is not None and fresh:
-            _append(out, fresh, task.digest)
+        new, seconds = next(fresh)
+        if out is not None and new:
+            _append(out, new, task.digest)
+        kept |= {(arch, row["proxy"]): row for row in new}
+        rows = [kept[arch, spec_of(proxy)] for proxy in proxies]
         failed = sum(row["value"] is None for row in rows)
-        seconds = time.perf_counter() - start if fresh else 0.0
         yield Progress(done, len(archs), arch, tuple(rows), failed, seconds)
+
+
+def _fresh(
+    task: _Task, missing: dict[str, list[Proxy]], jobs: int
+) -> Iterator[tuple[list[Row], float]]:
+    """Rows of what is not known, an architecture at a time in their order, with its seconds."""
+    work = [(arch, proxies) for arch, proxies in missing.items() if proxies]
+    if jobs < 2 or len(work) < 2 or task.batch.images.device.type != "cpu":
+        for arch, proxies in missing.items():
+            yield task.rows(arch, proxies)
+        return
+    batch = task.batch
+    parts = (batch.images.numpy(), batch.labels.numpy(), batch.ids.numpy(), batch.seed)
+    with workers(min(jobs, len(work)), _begin, task.space, parts, task.networks) as pool:
+        waiting = {arch: pool.submit(_work, arch, proxies) for arch, proxies in work}
+        for arch in missing:
+            yield waiting[arch].result() if arch in waiting else ([], 0.0)
+
+
+_WORKER: list[_Task] = []  # of a worker process: what it was begun with
+
+
+def _begin(space: Space, parts: tuple[Any, ...], networks: Networks) -> None:
+    torch.set_num_threads(1)
+    images, labels, ids, seed = parts
+    batch = Batch(torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(ids), seed)
+    _WORKER[:] = [_Task(space, batch, networks)]
+
+
+def _work(arch: str, proxies: list[Proxy]) -> tuple[list[Row], float]:
+    return _WORKER[0].rows(arch, proxies)
 
 
 def _opened(out: Path) -> list[Row]:
