@@ -156,6 +156,8 @@ def tell_proxies(
     """Print how each proxy ranks architectures, beside recorded scores where there are any."""
     import polars as pl
 
+    from holdfast.search.analysis import labels
+    from holdfast.search.proxies.base import short_name
     from holdfast.search.proxies.compare import compare
 
     failed = rows.filter(pl.col("value").is_null())
@@ -171,10 +173,11 @@ def tell_proxies(
         out.print(shown)
         return
     shown = _table("proxy", "column", "architectures", "Spearman [95 %]", "Kendall [95 %]")
+    names = dict(zip(map(str, columns), labels(columns), strict=True))
     for one in compare(rows, table, columns):
         shown.add_row(
-            escape(one.proxy),
-            escape(one.column),
+            escape(short_name(one.proxy)),
+            escape(names[one.column]),
             f"{one.spearman.count}",
             *(
                 escape(f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
@@ -189,12 +192,14 @@ def tell_proxies(
 def _tell_forest(rows: pl.DataFrame, table: BenchmarkTable, columns: Sequence[Column]) -> None:
     """What a random forest over all proxies goes by, one forest a column."""
     from holdfast.search.analysis import importance_of
+    from holdfast.search.proxies.base import short_name
 
     for column in columns:
         found = importance_of(rows, table, [column])
         order = sorted(range(len(found.names)), key=lambda place: -found.permutation[place])
         told = ", ".join(
-            f"{found.names[place]} {found.permutation[place]:.2f}" for place in order[:_LEADING]
+            f"{short_name(found.names[place])} {found.permutation[place]:.2f}"
+            for place in order[:_LEADING]
         )
         out.print(
             f"a forest over all proxies predicts {column} with R^2 {found.test_r2:.2f} on "

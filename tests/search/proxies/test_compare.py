@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from holdfast.core.errors import BadValueError
+from holdfast.search.proxies.base import proxy, short_name, spec_of
 from holdfast.search.proxies.compare import compare
 from holdfast.search.proxies.sampling import draw_architectures, open_batch
 from search_toys import toy_table
@@ -88,3 +89,10 @@ def test_more_images_than_there_are_is_refused():
 def test_a_device_that_is_not_there_is_told():
     with pytest.raises(BadValueError, match="device must be auto, cpu, cuda or mps"):
         open_batch("digits", count=2, device="xyz")
+
+
+def test_settings_that_are_not_the_usual_ones_stay_in_a_name():
+    usual, other = proxy("ntk_bound"), proxy("ntk_bound(kernel=robust)")
+
+    assert short_name(spec_of(usual)) == "ntk_bound"
+    assert short_name(spec_of(other)) == "ntk_bound(kernel=robust)"

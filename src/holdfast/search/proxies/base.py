@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import Keys, checked_seed, keys_for
 from holdfast.core.registry import Registry
-from holdfast.core.specs import Value, build, canonical, parse_spec, split_specs
+from holdfast.core.specs import (
+    Value,
+    build,
+    canonical,
+    format_spec,
+    parse_spec,
+    split_specs,
+)
 from holdfast.search.proxies._networks import calibrated
 
 Need = Literal["images", "labels", "gradients"]
@@ -207,6 +214,14 @@ def _words(kind: type[Proxy]) -> tuple[str, ...]:
     batch = str(getattr(kind, "batch", "")) or "any"
     needs = ", ".join(need for need in get_args(Need) if need in kind.needs)
     return better, batch, kind.moment, needs or "the network alone", kind.about
+
+
+def short_name(text: str) -> str:
+    """A proxy's text with only those settings that are not the default ones."""
+    spec = parse_spec(text)
+    usual = dict(parse_spec(spec_of(proxy(spec.name))).arguments)
+    other = {key: value for key, value in spec.arguments if usual.get(key) != value}
+    return format_spec(spec.name, other)
 
 
 def parse_proxies(text: str) -> list[Proxy]:
