@@ -244,6 +244,8 @@ def look_at_table(
         write_parquet(opened, converted)
         written.append(f"table: {converted}")
     tell_study(found)
+    if best and len(accuracies) > len(first):
+        say(f"--best shows {len(first)} of {len(accuracies)} columns: name some with --column")
     for line in written:
         out.print(line, markup=False)
 

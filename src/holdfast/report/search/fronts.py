@@ -27,6 +27,7 @@ from holdfast.report.search.runs import Findings
 from holdfast.report.search.shell import Unit
 
 _HEIGHT = 520  # pixels
+_FAR = 0.05  # share of the points that would push all others into a corner
 _MOST = 1500  # dominated points of a searcher that are drawn
 
 
@@ -44,6 +45,8 @@ def build(findings: Findings) -> Content | None:
         return None
     front = pareto_front(values)
     members = len(np.unique(values[front], axis=0))
+    near = front | (values >= np.quantile(values, _FAR, axis=0)).all(axis=1)
+    able, values, front = able.filter(pl.Series(near)), values[near], front[near]
     shown = values * [one.sign for one in objectives]
     options = [
         Option(
@@ -60,8 +63,36 @@ def build(findings: Findings) -> Content | None:
     )
     which = numbers.counted(members, "trade-off")
     lead = f"Of all that were asked, {which} can be bettered in no objective without a loss."
-    note = f"The front is that of all searchers together, over {_counted(len(objectives))}."
-    return Content(lead, [block], note)
+    note = (
+        f"The front is that of all searchers together, over {_counted(len(objectives))}. The "
+        f"{numbers.percent(_FAR, 0)} that are worst in an objective are not drawn."
+    )
+    return Content(lead, [block, *_listed(findings)], note)
+
+
+def _listed(findings: Findings) -> list[Table]:
+    """The front as a table: each architecture with its values."""
+    found, objectives = findings.search.front, findings.search.objectives
+    if not found:
+        return []
+    names = list(found[0].values)[: len(objectives)]
+    units = [Unit.of(one.metric) for one in objectives]
+    columns = [
+        Column("arch", "Architecture"),
+        *[Column(f"front-{place}", name, numeric=True) for place, name in enumerate(names)],
+    ]
+    rows = [
+        [
+            Cell(one.arch, order=one.arch),
+            *[
+                number_cell(one.values[name], unit.write(one.values[name]))
+                for name, unit in zip(names, units, strict=True)
+                if name in one.values
+            ],
+        ]
+        for one in found
+    ]
+    return [Table("front-table", "Architectures of the front", columns, rows)]
 
 
 def _counted(objectives: int) -> str:
