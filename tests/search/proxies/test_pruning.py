@@ -202,3 +202,12 @@ def test_pruned_cells_are_far_above_the_middle(shared):
     ]
 
     assert np.quantile(list(rows.values()), 0.8) < min(best)
+
+
+def test_pruning_leaves_the_global_generators_alone():
+    space = space_of("nb201(operations=[none, nor_conv_1x1])")
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    TeNas(repeats=1, batch=4, crops=20).propose(space, [], np.random.default_rng(0))
+
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == np.random.get_state()[1].tolist()

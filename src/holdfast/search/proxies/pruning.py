@@ -136,7 +136,8 @@ def _regions_of(left: Left, how: Measure, generator: torch.Generator) -> Measure
     crops = random_crops(how.images, how.crops, _SIDE, generator)
     channel = torch.randint(crops.shape[1], (how.crops,), generator=generator)
     gray = crops[torch.arange(how.crops), channel][:, None]
-    network = MixedCell(left, 1)
+    with torch.random.fork_rng(devices=[]):  # torch draws weights as it builds
+        network = MixedCell(left, 1)
     draw_weights(network, generator, fan="in")
 
     def measured(wanted: Left) -> float:

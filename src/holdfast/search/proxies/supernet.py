@@ -42,13 +42,14 @@ class MixedCell(nn.Module):
 
 
 def supernet(operations: Left, *, channels: int, cells: int, classes: int = 10) -> NB201Network:
-    """Network of NAS-Bench-201 whose cells are mixed."""
-    return NB201Network(
-        lambda width: MixedCell(operations, width),
-        channels=channels,
-        cells=cells,
-        classes=classes,
-    )
+    """Network of NAS-Bench-201 whose cells are mixed; `draw_weights` gives it its weights."""
+    with torch.random.fork_rng(devices=[]):  # torch draws weights as it builds
+        return NB201Network(
+            lambda width: MixedCell(operations, width),
+            channels=channels,
+            cells=cells,
+            classes=classes,
+        )
 
 
 def draw_weights(network: nn.Module, generator: torch.Generator, *, fan: str) -> None:
