@@ -24,6 +24,7 @@ BUDGET = 40
 QUICK = {
     "agnet": "agnet(pretraining=200, ticks=2)",
     "bananas": "bananas(epochs=10)",
+    "te_nas": "te_nas(repeats=1, batch=4, crops=20)",
     "xgb": "xgb(rounds=20)",
 }
 SLOW = {"te_nas"}  # trains nothing but differentiates real networks
