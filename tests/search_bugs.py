@@ -41,6 +41,25 @@ SEARCH = [
         "objectives.py",
         ("search/test_objectives.py",),
         (
+            "what misses a constraint may win",
+            "merit.min() - 1 - excess.clip(min=0).sum(1)",
+            "merit - excess.clip(min=0).sum(1)",
+        ),
+        (
+            "a minimum is not turned",
+            "np.array([1.0 if one.maximize else -1.0 for one in self.quantities])",
+            "np.array([1.0 for one in self.quantities])",
+        ),
+        (
+            "the digest forgets the values",
+            'body.update(f"{arch} {score}\\n".encode())',
+            'body.update(f"{arch}\\n".encode())',
+        ),
+    ),
+    *_of(
+        "quantities.py",
+        ("search/test_objectives.py",),
+        (
             "the test split is in reach",
             'if column.split in (choice.select_on, "none")]',
             'if column.split in (choice.select_on, "none", "test")]',
@@ -59,21 +78,6 @@ SEARCH = [
             "an upper bound bounds from below",
             "over = values - self.bound if self.upper else self.bound - values",
             "over = self.bound - values if self.upper else values - self.bound",
-        ),
-        (
-            "what misses a constraint may win",
-            "merit.min() - 1 - excess.clip(min=0).sum(1)",
-            "merit - excess.clip(min=0).sum(1)",
-        ),
-        (
-            "a minimum is not turned",
-            "np.array([1.0 if one.maximize else -1.0 for one in self.quantities])",
-            "np.array([1.0 for one in self.quantities])",
-        ),
-        (
-            "the digest forgets the values",
-            'body.update(f"{arch} {score}\\n".encode())',
-            'body.update(f"{arch}\\n".encode())',
         ),
     ),
     *_of(

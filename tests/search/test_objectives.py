@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from holdfast.core.errors import BadValueError, UnknownNameError
-from holdfast.search.objectives import Choice, build_objective
+from holdfast.search.objectives import build_objective
+from holdfast.search.quantities import Choice
 from search_toys import PGD, toy_table, worth
 
 TABLE = toy_table()

@@ -264,7 +264,14 @@ def test_failed_queries_end_no_search(tmp_path, name):
     assert found.winners
 
 
-def test_a_search_of_a_large_space_stays_among_what_is_recorded(tmp_path):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("random", "local", "evolution", "nsga2", "bananas(encoding=one_hot, epochs=5)"),
+        pytest.param(("agnet(pretraining=64, ticks=1)",), marks=pytest.mark.slow),
+    ],
+)
+def test_a_search_of_a_large_space_stays_among_what_is_recorded(tmp_path, names):
     space = space_of("darts")
     rng = np.random.default_rng(0)
     archs = [space.sample(rng) for _ in range(60)]
@@ -273,7 +280,6 @@ def test_a_search_of_a_large_space_stays_among_what_is_recorded(tmp_path):
     rows = [{**row, "arch": arch, "value": k / 100} for k, arch in enumerate(archs)]
     path = tmp_path / "few.parquet"
     write_parquet(BenchmarkTable(Card("few", "few", "made up"), frame_of(rows)), path)
-    names = ("random", "local", "evolution", "bananas(encoding=one_hot, epochs=5)")
     prepared = Prepared(plan(str(path), searchers=names, budget=30, repetitions=1))
     done = list(run(prepared))
 

@@ -40,6 +40,17 @@ class Registry(Generic[T]):
         except KeyError:
             raise unknown_name(self.kind, name, self._parts) from None
 
+    def name_of(self, part: T) -> str:
+        """Name under which `part` is registered; the first of several.
+
+        Raises:
+            KeyError: It is not.
+        """
+        for name, known in self._parts.items():
+            if known is part:
+                return name
+        raise KeyError(f"{part!r} is no {self.kind}")
+
     def __contains__(self, name: object) -> bool:
         return name in self._parts
 

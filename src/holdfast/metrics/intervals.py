@@ -69,7 +69,7 @@ def normal_quantile(level: float) -> float:
     Raises:
         BadValueError: The level is not between 0 and 1.
     """
-    _check_level(level)
+    check_level(level)
     return float(special.ndtri(0.5 + level / 2))
 
 
@@ -80,7 +80,14 @@ def mean_estimate(
 
     One value has no interval. `count` is the number of finite values.
     """
-    quantile = normal_quantile(level)
+    normal = normal_quantile(level)
+    return interval_of_mean(values, lambda _: normal, bounds)
+
+
+def interval_of_mean(
+    values: ArrayLike, quantile: Callable[[int], float], bounds: tuple[float, float]
+) -> Estimate:
+    """Mean of the finite values, give or take `quantile(count)` standard errors, within bounds."""
     column = np.asarray(values, dtype=np.float64)
     column = column[np.isfinite(column)]
     count = len(column)
@@ -89,7 +96,7 @@ def mean_estimate(
     mean = float(column.mean())
     if count == 1:
         return Estimate.point(mean, 1)
-    half = quantile * float(column.std(ddof=1)) / math.sqrt(count)
+    half = quantile(count) * float(column.std(ddof=1)) / math.sqrt(count)
     return Estimate(mean, max(bounds[0], mean - half), min(bounds[1], mean + half), count)
 
 
@@ -141,7 +148,7 @@ def resampled_means(
 
 def percentile_interval(replicates: ArrayLike, *, level: float = LEVEL) -> Interval:
     """Interval between the quantiles of the finite replicates (Efron 1979)."""
-    _check_level(level)
+    check_level(level)
     finite = np.asarray(replicates, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     if len(finite) == 0:
@@ -194,6 +201,6 @@ def _word(keys: Words, number: int) -> Words:
     return mix(keys + np.uint64((number + 1) * GOLDEN & _MASK))
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
     if not 0 < level < 1:
         raise BadValueError(f"level must lie between 0 and 1, as 0.95 does; got {level}")

@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from holdfast.core.errors import BadValueError
-from holdfast.metrics.intervals import LEVEL, Estimate, FloatArray, IntArray
+from holdfast.metrics.intervals import (
+    LEVEL,
+    Estimate,
+    FloatArray,
+    IntArray,
+    check_level,
+    interval_of_mean,
+)
 from holdfast.metrics.pareto import hypervolume
 
 
@@ -73,16 +79,9 @@ def repeated_mean(
     Raises:
         BadValueError: The level is not between 0 and 1.
     """
-    if not 0 < level < 1:
-        raise BadValueError(f"level must lie between 0 and 1, as 0.95 does; got {level}")
-    column = np.asarray(values, dtype=np.float64)
-    column = column[np.isfinite(column)]
-    count = len(column)
-    if count == 0:
-        return Estimate.point(math.nan, 0)
-    mean = float(column.mean())
-    if count == 1:
-        return Estimate.point(mean, 1)
-    quantile = float(special.stdtrit(count - 1, 0.5 + level / 2))
-    half = quantile * float(column.std(ddof=1)) / math.sqrt(count)
-    return Estimate(mean, max(bounds[0], mean - half), min(bounds[1], mean + half), count)
+
+    def quantile(count: int) -> float:
+        return float(special.stdtrit(count - 1, 0.5 + level / 2))
+
+    check_level(level)
+    return interval_of_mean(values, quantile, bounds)

@@ -7,17 +7,15 @@ in the file.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from holdfast.core.errors import BadValueError, MissingError, StoreError
+from holdfast.core.errors import BadValueError, MissingError
+from holdfast.records._files import read_json, write_json, write_whole
 
 SEARCH_FILE = "search.json"
 TRIALS_FILE = "trials.parquet"
@@ -312,9 +310,6 @@ class TableStudy(_Part):
     version: str = ""
 
 
-M = TypeVar("M", bound=BaseModel)
-
-
 def trial_columns(objectives: int, constraints: int) -> dict[str, Any]:
     """Columns of the trials of a search, with their types."""
     values = {f"value_{number}": pl.Float64 for number in range(objectives)}
@@ -341,8 +336,8 @@ def write_search(folder: str | Path, search: Search, trials: pl.DataFrame) -> Pa
     _check_columns(trials, wanted, "trials")
     frame = trials.select(pl.col(name).cast(kind) for name, kind in wanted.items())
     folder = Path(folder)
-    _write(folder / TRIALS_FILE, frame.write_parquet)
-    _write_json(folder / SEARCH_FILE, search)
+    write_whole(folder / TRIALS_FILE, frame.write_parquet)
+    write_json(folder / SEARCH_FILE, search)
     return folder
 
 
@@ -354,7 +349,7 @@ def read_search(folder: str | Path) -> tuple[Search, pl.DataFrame]:
         BadValueError: A file that says something else.
     """
     folder = Path(folder)
-    search = _read_json(folder / SEARCH_FILE, Search, "holdfast search run --out")
+    search = read_json(folder / SEARCH_FILE, Search, "holdfast search run --out")
     path = folder / TRIALS_FILE
     if not path.is_file():
         raise MissingError(f"no {TRIALS_FILE} in {folder}; run the search again with --out")
@@ -373,7 +368,7 @@ def write_table_study(folder: str | Path, study: TableStudy) -> Path:
     Raises:
         StoreError: The folder cannot be written.
     """
-    _write_json(Path(folder) / TABLE_FILE, study)
+    write_json(Path(folder) / TABLE_FILE, study)
     return Path(folder)
 
 
@@ -384,7 +379,7 @@ def read_table_study(folder: str | Path) -> TableStudy:
         MissingError: There is no such file.
         BadValueError: A file that says something else.
     """
-    return _read_json(Path(folder) / TABLE_FILE, TableStudy, "holdfast search table --out")
+    return read_json(Path(folder) / TABLE_FILE, TableStudy, "holdfast search table --out")
 
 
 def _check_columns(frame: pl.DataFrame, wanted: dict[str, Any], what: str) -> None:
@@ -395,36 +390,3 @@ def _check_columns(frame: pl.DataFrame, wanted: dict[str, Any], what: str) -> No
             f"{what} must have the columns {', '.join(wanted)}; "
             f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(extra) or 'none'}"
         )
-
-
-def _write_json(path: Path, body: BaseModel) -> None:
-    text = body.model_dump_json(indent=1) + "\n"
-    _write(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _read_json(path: Path, kind: type[M], command: str) -> M:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingError(f"no {path.name} in {path.parent}: `{command}` writes it") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValidationError, ValueError) as error:
-        first = str(error).replace("\n", "; ")
-        raise BadValueError(f"{path} is not what `{command}` writes: {first}") from error
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename: a reader sees the whole file or none."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

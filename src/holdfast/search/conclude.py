@@ -30,7 +30,7 @@ from holdfast.records.searches import (
     trial_columns,
 )
 from holdfast.search.analysis import cells, correlations, labels, shared
-from holdfast.search.objectives import Quantity
+from holdfast.search.quantities import Quantity
 from holdfast.search.run import Prepared, Repetition
 from holdfast.search.spaces.recorded import Recorded
 from holdfast.search.tables.naming import family
@@ -247,14 +247,14 @@ def _scored(
         ended = [one.best.arch for one in done if one.searcher == spec]
         for name, column in columns.items():
             found = prepared.table.lookups(column, ended)
-            mean = repeated_mean([value for value in found if value is not None])
-            fraction = column.metric == "accuracy" and not math.isnan(mean.low)
+            bounds = (0.0, 1.0) if column.metric == "accuracy" else (-math.inf, math.inf)
+            mean = repeated_mean([one for one in found if one is not None], bounds=bounds)
             yield Scored(
                 searcher=spec,
                 column=name,
                 mean=mean.value,
-                low=max(0.0, mean.low) if fraction else mean.low,
-                high=min(1.0, mean.high) if fraction else mean.high,
+                low=mean.low,
+                high=mean.high,
                 count=mean.count,
             )
 

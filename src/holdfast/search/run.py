@@ -26,8 +26,9 @@ from holdfast.core.specs import parse_spec, split_specs
 from holdfast.search.analysis.columns import named_columns
 from holdfast.search.log import RoundLog
 from holdfast.search.loop import Problem, incumbents, rounds
-from holdfast.search.objectives import Choice, Split, TableObjective, build_objective
+from holdfast.search.objectives import TableObjective, build_objective
 from holdfast.search.processes import cores, workers
+from holdfast.search.quantities import Choice, Split
 from holdfast.search.searchers.base import Remembers, Searcher, searcher, spec_of
 from holdfast.search.tables.loading import open_table
 from holdfast.search.tables.table import BenchmarkTable, Card

@@ -114,7 +114,8 @@ class Past:
 
 def condition(space: Space, archs: Sequence[str]) -> Tensor:
     """What is known of architectures beside their graphs, float32 [M, D]: which device, if any."""
-    if not isinstance(space, HardwareNB201):
+    whole = space.whole
+    if not isinstance(whole, HardwareNB201):
         return torch.zeros(len(archs), 0)
-    places = [DEVICES.index(space.split(arch)[1]) for arch in archs]
+    places = [DEVICES.index(whole.split(arch)[1]) for arch in archs]
     return torch.eye(len(DEVICES))[places]

@@ -200,8 +200,7 @@ def proxy(text: str) -> Proxy:
 
 def spec_of(one: Proxy) -> str:
     """Canonical text of a proxy with its settings."""
-    name = next(name for name in PROXIES if PROXIES[name] is type(one))
-    return canonical(name, one)
+    return canonical(PROXIES.name_of(type(one)), one)
 
 
 def known_proxies() -> list[tuple[str, ...]]:

@@ -157,7 +157,7 @@ class AGNet:
     def _passes(self, space: Space) -> int:
         if self.ticks is not None:
             return self.ticks
-        name = next(name for name in SPACES if SPACES[name] is type(space))
+        name = SPACES.name_of(type(space.whole))
         return 1 if self.surrogate in _TREES else _PASSES.get(name, 15)
 
     def _ready(self, space: Space, past: Past, seed: int) -> Learner:

@@ -65,8 +65,7 @@ def searcher(text: str) -> Searcher:
 
 def spec_of(one: Searcher) -> str:
     """Canonical text of a searcher with its settings."""
-    name = next(name for name in SEARCHERS if SEARCHERS[name] is type(one))
-    return canonical(name, one)
+    return canonical(SEARCHERS.name_of(type(one)), one)
 
 
 def unseen(

@@ -7,7 +7,7 @@ a table as it is, and means the same in every tool of the field.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
 
@@ -69,8 +69,12 @@ class Space(ABC):
     @property
     def spec(self) -> str:
         """Canonical text of this space, as tables name it."""
-        name = next(name for name in SPACES if SPACES[name] is type(self))
-        return canonical(name, self)
+        return canonical(SPACES.name_of(type(self)), self)
+
+    @property
+    def whole(self) -> Space:
+        """The space itself; of a part, the space that it is a part of."""
+        return self
 
     @property
     @abstractmethod
@@ -153,6 +157,7 @@ class Space(ABC):
         raise BadValueError(f"{self.spec} has no networks that could be built")
 
 
+P = TypeVar("P")
 S = TypeVar("S", bound=type[Space])
 SPACES: Registry[type[Space]] = Registry("search space")
 
@@ -173,6 +178,19 @@ def not_in_space(arch: object, space: Space, why: str) -> BadValueError:
     shown = repr(arch)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
     return BadValueError(f"{shown} is no architecture of {space.spec}: {why}")
+
+
+def parsed(parse: Callable[[str], P], arch: str, space: Space) -> P:
+    """What `parse` makes of an architecture.
+
+    Raises:
+        BadValueError: It cannot; the message of a ValueError says why.
+    """
+    try:
+        return parse(arch)
+    except (AttributeError, TypeError, ValueError) as error:
+        why = str(error) if type(error) is ValueError else "a text is expected"
+        raise not_in_space(arch, space, why) from None
 
 
 def no_encoding(how: str, space: Space, known: tuple[str, ...]) -> BadValueError:

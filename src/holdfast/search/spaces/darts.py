@@ -19,7 +19,7 @@ from holdfast.search.spaces.base import (
     Graph,
     Space,
     no_encoding,
-    not_in_space,
+    parsed,
 )
 
 if TYPE_CHECKING:
@@ -84,11 +84,7 @@ class Darts(Space):
         Raises:
             BadValueError: No architecture of this space.
         """
-        try:
-            return _parse(arch)
-        except (AttributeError, TypeError, ValueError) as error:
-            why = str(error) if type(error) is ValueError else "a text is expected"
-            raise not_in_space(arch, self, why) from None
+        return parsed(_parse, arch, self)
 
     def sample(self, rng: np.random.Generator) -> str:
         """Draw operations and pairs of sources uniformly; the smaller source comes first."""

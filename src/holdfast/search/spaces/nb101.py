@@ -32,6 +32,7 @@ from holdfast.search.spaces.base import (
     Space,
     no_encoding,
     not_in_space,
+    parsed,
 )
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ class NB101(Space):
         Raises:
             BadValueError: No architecture of this space.
         """
-        try:
-            return _parse(arch)
-        except (AttributeError, TypeError, ValueError) as error:
-            why = str(error) if type(error) is ValueError else "a text is expected"
-            raise not_in_space(arch, self, why) from None
+        return parsed(_parse, arch, self)
 
     def from_matrix(self, matrix: Sequence[Sequence[int]], operations: Sequence[str]) -> str:
         """Text of a module as published files hold it.

@@ -33,6 +33,7 @@ from holdfast.search.spaces.base import (
     Space,
     no_encoding,
     not_in_space,
+    parsed,
 )
 
 NODES = 24
@@ -109,11 +110,7 @@ class NLP(Space):
         return self._read(arch)[0]
 
     def _read(self, arch: str) -> tuple[Cell, str]:
-        try:
-            cell, text = _parse(arch)
-        except (AttributeError, TypeError, ValueError) as error:
-            why = str(error) if type(error) is ValueError else "a text is expected"
-            raise not_in_space(arch, self, why) from None
+        cell, text = parsed(_parse, arch, self)
         if len(cell.nodes) > self.most:
             raise not_in_space(arch, self, f"it has {len(cell.nodes)} nodes, {self.most} at most")
         return cell, text

@@ -36,6 +36,11 @@ class Recorded(Space):
             return getattr(self.inner, name)
         return super().__getattribute__(name)
 
+    @property
+    def whole(self) -> Space:
+        """See `Space`."""
+        return self.inner
+
     @cached_property
     def _known(self) -> dict[str, str]:
         """Each class with the first of its members that is recorded."""
