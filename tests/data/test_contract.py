@@ -42,7 +42,18 @@ def photos(folder):
 
 
 BUILD = {"digits": lambda folder: "digits", "folder": photos, "npz": npz, "parquet": parquet}
-DOWNLOADED = {"cifar10", "cifar100", "imagenet", "pathmnist", "pets"}  # their readers: test_named
+DOWNLOADED = {  # their readers: test_named and test_fine_tuning_sets
+    "aircraft",
+    "caltech101",
+    "cars",
+    "cifar10",
+    "cifar100",
+    "flowers102",
+    "imagenet",
+    "pathmnist",
+    "pets",
+    "ucmerced",
+}
 
 
 @pytest.fixture(params=BUILD)

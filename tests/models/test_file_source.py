@@ -225,3 +225,37 @@ def test_weights_for_a_callable_are_refused(file, tmp_path):
 
     with pytest.raises(BadValueError, match="an object of type function, into which no weights"):
         load_model(f"{file}:function", weights=tmp_path / "a.pth")
+
+
+def test_a_files_network_takes_a_backbone_and_draws_its_head(file, tmp_path):
+    path = tmp_path / "deep.py"
+    path.write_text(
+        "from torch import nn\n\n"
+        "def build(num_classes=3):\n"
+        "    layers = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(*layers, nn.Linear(4, num_classes))\n"
+    )
+    source = load_model(f"{path}:build", init_seed=3)
+    torch.save(source.net.state_dict(), tmp_path / "a.pth")
+    one, other = (
+        load_model(
+            f"{path}:build",
+            weights=tmp_path / "a.pth",
+            weights_part="backbone",
+            classes=5,
+            init_seed=seed,
+        )
+        for seed in (0, 1)
+    )
+
+    assert (5, ("3.weight", "3.bias")) == (one.classes, one.fresh_keys)
+    assert torch.equal(source.net[0].weight, one.net[0].weight)
+    assert torch.equal(one.net[0].weight, other.net[0].weight)
+    assert not torch.equal(one.net[3].weight, other.net[3].weight)
+
+
+def test_a_file_has_no_pretrained_weights_to_leave_out(file):
+    one, other = (load_model(f"{file}:evaluated", pretrained=p) for p in (True, False))
+
+    assert one.digest == other.digest
+    assert frozenset() == other.flags

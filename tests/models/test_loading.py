@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 
 import pytest
@@ -173,3 +174,17 @@ def test_keyed_initialization_leaves_the_global_generator_alone():
         small_cnn(5)
 
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_seed_0_is_the_key_of_old_and_another_seed_is_another_stream():
+    draws = {}
+    for seed in (0, 1, 2):
+        with keyed_initialization("small:cnn", seed):
+            draws[seed] = torch.rand(4).tolist()
+    with keyed_initialization("small:cnn"):
+        old = torch.rand(4).tolist()
+    digest = hashlib.blake2b(b"small:cnn", digest_size=7).digest()
+    judge = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+    assert draws[0] == old == torch.rand(4, generator=judge).tolist()
+    assert 12 == len({value for row in draws.values() for value in row})

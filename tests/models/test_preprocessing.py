@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import timm
@@ -9,6 +11,7 @@ import torch
 from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import transforms_imagenet_eval
+from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
@@ -189,3 +192,56 @@ def test_two_preprocessings_that_differ_have_different_texts():
     other = Preprocessing(input_size=(32, 32), scale_size=(37, 37), interpolation="bicubic")
 
     assert str(other) != str(SHORT)
+
+
+IMAGENET = Preprocessing(
+    input_size=(224, 224),
+    scale_size=(256, 256),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    interpolation="bicubic",
+    resize="border",
+)
+
+
+def test_another_size_keeps_all_but_the_size():
+    wanted = replace(IMAGENET, input_size=(128, 96), scale_size=None, resize="squash")
+
+    assert wanted == IMAGENET.resized_to((128, 96))
+    assert wanted != IMAGENET.resized_to((128, 96), "short")
+    assert 1.0 == IMAGENET.resized_to(128, "short").crop_fraction
+
+
+def test_squashing_crops_nothing_and_the_short_side_crops_the_center():
+    """A white border one pixel wide stays where all is scaled, and goes where the center is cut."""
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, :2] = image[:, -2:] = 255
+
+    squashed = IMAGENET.resized_to(40).prepare(image)
+    cut = IMAGENET.resized_to(40, "short").prepare(image)
+
+    assert (40, 40, 3) == squashed.shape == cut.shape
+    assert 200 < squashed[:, [0, -1]].mean()
+    assert np.array_equal(image[:, 20:60], cut)
+
+
+def test_squashed_pixels_are_those_of_torchvision():
+    image = np.random.default_rng(0).integers(0, 256, (50, 31, 3)).astype(np.uint8)
+    judge = v2.Resize((24, 24))(Image.fromarray(image))  # bilinear
+
+    plain = replace(IMAGENET, interpolation="bilinear")
+    assert np.array_equal(np.asarray(judge), plain.resized_to(24).prepare(image))
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "message"),
+    [
+        (0, "squash", r"input_size must be \(height, width\) in pixels, got \(0, 0\)"),
+        ((3, -1), "short", r"in pixels, got \(3, -1\)"),
+        (8, "border", "resize must be squash or short, got 'border'"),
+    ],
+    ids=str,
+)
+def test_a_size_that_cannot_be_meant_is_refused(size, resize, message):
+    with pytest.raises(BadValueError, match=message):
+        IMAGENET.resized_to(size, resize)

@@ -14,6 +14,8 @@ from holdfast.models import (
     model_names,
 )
 
+CELL = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+
 
 class Net(nn.Module):
     mean, std, input_size = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 8
@@ -119,6 +121,7 @@ def test_what_is_no_model_is_refused(thing, got):
         ("timm:resnet50.a9_in1k", "no pretrained tag of timm model resnet50.*resnet50.a3_in1k"),
         ("torchvision:resnet5", "no torchvision model named 'resnet5'; did you mean resnet50"),
         ("torchvision:resnet50.IMAGENET1K_V9", "weights of torchvision model resnet50.*1K_V2"),
+        ("robust_resnet50", r"did you mean backbone:robust_resnet50\?"),
         ("small:cn", "no small model named 'cn'; did you mean cnn"),
         ("small:cnn(widht=8)", "no parameter of small model cnn named 'widht'; did you mean width"),
     ],
@@ -144,6 +147,19 @@ def test_a_weights_file_is_no_model(tmp_path):
 def test_a_part_that_does_not_exist_is_refused():
     with pytest.raises(BadValueError, match="weights_part must be all or backbone, got 'head'"):
         load_model("small:cnn", weights_part="head")
+
+
+def test_a_seed_below_nothing_is_refused():
+    with pytest.raises(BadValueError, match="init_seed must be 0 or more, got -1"):
+        load_model("small:cnn", init_seed=-1)
+
+
+@pytest.mark.parametrize("spec", ["small:cnn(width=4)", f"nb201:{CELL}(channels=4, cells=1)"])
+def test_another_seed_gives_another_network(spec):
+    digests = {seed: load_model(spec, init_seed=seed).digest for seed in (0, 1, 2)}
+
+    assert 3 == len(set(digests.values()))
+    assert digests[0] == load_model(spec).digest == load_model(spec, pretrained=False).digest
 
 
 def test_a_device_that_does_not_exist_is_refused():

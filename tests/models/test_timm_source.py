@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from holdfast.core.errors import BadValueError, MissingError
-from holdfast.models import load_model
+from holdfast.models import Preprocessing, load_model
+from holdfast.models.loading import keyed_initialization
 
 TINY = "timm:test_vit"  # 0.4 M parameters, 160 px
 TINY_TAG = "test_vit.r160_in1k"
@@ -108,6 +109,91 @@ def test_pretrained_weights_may_lend_their_backbone(offline):
     classifier = load_model(TINY, weights_part="backbone", classes=7)
 
     assert (7, ("head.weight", "head.bias")) == (classifier.classes, classifier.fresh_keys)
+
+
+def test_features_get_a_fresh_head(offline):
+    """`mim`, like `mae` and `dino`, has no classifier; the head's weights are all that is fresh."""
+    name = "eva02_tiny_patch14_224.mim_in22k"
+    torch.manual_seed(0)
+    source = timm.create_model(name)
+    put_in_hub_cache(offline, f"timm/{name}", source.state_dict())
+
+    classifier = load_model(f"timm:{name}", weights_part="backbone", classes=3)
+    images = torch.zeros(2, 3, 224, 224)
+    features = source.eval().forward_head(source.forward_features(images), pre_logits=True)
+
+    assert (0, 3) == (source.num_classes, classifier.classes)
+    assert ("head.weight", "head.bias") == classifier.fresh_keys
+    torch.testing.assert_close(classifier.net.head(features), classifier.net(images))
+
+
+@pytest.mark.parametrize("part", ["all", "backbone"])
+def test_features_without_classes_are_refused(part, offline):
+    name = "eva02_tiny_patch14_224.mim_in22k"
+    put_in_hub_cache(offline, f"timm/{name}", timm.create_model(name).state_dict())
+
+    with pytest.raises(BadValueError, match=r"gives features, not classes.*the weights part 'back"):
+        load_model(f"timm:{name}", weights_part=part)
+
+
+def test_a_network_of_fixed_size_is_built_for_another_one(offline):
+    """Its pretrained position embedding is resampled as timm does it."""
+    source = pretrained()
+    put_in_hub_cache(offline, f"timm/{TINY_TAG}", source.state_dict())
+    save_file(source.state_dict(), offline / "a.safetensors")
+    judge = timm.create_model(
+        "test_vit",
+        pretrained=True,
+        img_size=96,
+        pretrained_cfg_overlay={"file": f"{offline}/a.safetensors"},
+    ).eval()
+    wanted = Preprocessing(input_size=(96, 96))
+
+    for arguments in ({}, {"weights_part": "backbone", "classes": 1000}):
+        classifier = load_model(TINY, preprocessing=wanted, **arguments)
+        assert torch.equal(judge.pos_embed, classifier.net.pos_embed)
+        assert wanted == classifier.preprocessing
+
+
+def test_a_size_that_a_network_cannot_have_is_refused():
+    wanted = Preprocessing(input_size=(97, 97))
+
+    with pytest.raises(BadValueError, match="cannot be built for 97 x 97 pixels: `patch_size`"):
+        load_model("timm:xcit_nano_12_p16_224", pretrained=False, preprocessing=wanted)
+
+
+def test_fresh_weights_need_no_network(offline):
+    classifier = load_model(TINY, pretrained=False, classes=7)
+
+    assert 7 == classifier.classes
+    assert "untrained" in classifier.flags
+    assert set(classifier.net.state_dict()) == set(classifier.fresh_keys)
+    assert (160, 160) == classifier.input_size
+
+
+def test_fresh_weights_are_those_of_timm_under_the_same_key(offline):
+    with keyed_initialization(TINY):
+        judge = timm.create_model("test_vit", num_classes=7)
+
+    state = load_model(TINY, pretrained=False, classes=7).net.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in judge.state_dict().items())
+
+
+def test_a_file_is_loaded_whether_pretrained_or_not(tiny):
+    one, other = (load_model(TINY, weights=tiny[1], pretrained=p) for p in (True, False))
+
+    assert one.digest == other.digest
+    assert "untrained" not in other.flags
+
+
+def test_a_seed_changes_a_fresh_head_and_nothing_else(tiny):
+    one, other = (
+        load_model(TINY, weights=tiny[1], weights_part="backbone", classes=5, init_seed=seed)
+        for seed in (0, 1)
+    )
+    mine, theirs = one.net.state_dict(), other.net.state_dict()
+
+    assert {"head.weight"} == {k for k in mine if not torch.equal(mine[k], theirs[k])}
 
 
 def test_pretrained_weights_with_other_classes_are_refused(offline):

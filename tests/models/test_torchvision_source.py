@@ -74,3 +74,24 @@ def test_networks_ported_from_tensorflow_undo_the_normalization(tmp_path):
     assert load_model(
         "torchvision:googlenet", weights=tmp_path / "googlenet.pth"
     ).net.transform_input
+
+
+def test_fresh_weights_need_no_network(offline):
+    one, same, other = (
+        load_model("torchvision:squeezenet1_0", pretrained=False, classes=4, init_seed=seed)
+        for seed in (0, 0, 1)
+    )
+
+    assert (4, True) == (one.classes, "untrained" in one.flags)
+    assert set(one.net.state_dict()) == set(one.fresh_keys)
+    assert one.digest == same.digest != other.digest
+
+
+def test_a_file_is_loaded_whether_pretrained_or_not(squeezed):
+    one, other = (
+        load_model("torchvision:squeezenet1_0", weights=squeezed[1], pretrained=p)
+        for p in (True, False)
+    )
+
+    assert one.digest == other.digest
+    assert "untrained" not in other.flags

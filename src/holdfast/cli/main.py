@@ -18,6 +18,7 @@ from holdfast.cli.model_info import read, write
 from holdfast.cli.report import report
 from holdfast.cli.search import app as search
 from holdfast.cli.show import show
+from holdfast.cli.train import app as train
 from holdfast.core.version import VERSION
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command("craft")(craft)
 app.command("show")(show)
 app.command("report")(report)
 app.add_typer(search, name="search")
+app.add_typer(train, name="train")
 app.add_typer(data, name="data")
 app.command("list")(listing)
 app.command("write-model-info")(write)

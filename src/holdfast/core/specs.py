@@ -182,6 +182,8 @@ def _value(node: ast.expr, text: str) -> Value:
         return node.value
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.Call):
+        return str(parse_spec(ast.unparse(node)))  # a part inside a part; whoever takes it reads it
     if isinstance(node, ast.List | ast.Tuple):
         items = [_value(item, text) for item in node.elts]
         if not items:

@@ -17,7 +17,7 @@ from holdfast.data._base import (
     known_data,
     open_dataset,
 )
-from holdfast.data._subset import choose, shuffled
+from holdfast.data._subset import choose, shuffled, stratified_order
 
 import_siblings(__name__)
 
@@ -34,4 +34,5 @@ __all__ = [
     "known_data",
     "open_dataset",
     "shuffled",
+    "stratified_order",
 ]

@@ -93,6 +93,14 @@ class _FrozenConv2d(nn.Conv2d):
     def input_gradient(self, gradient: Tensor, size: tuple[int, int]) -> Tensor:
         raise NotImplementedError
 
+    def retuned(self) -> Tensor:
+        """What `turned` is for the present weights."""
+        raise NotImplementedError
+
+    def retune(self) -> None:
+        """Take note that the weights have changed."""
+        self.turned.copy_(self.retuned())
+
 
 class _Convolved(torch.autograd.Function):
     @staticmethod
@@ -110,6 +118,12 @@ class ImageConv2d(_FrozenConv2d):
 
     rows: _Axis
     columns: _Axis
+
+    def retuned(self) -> Tensor:
+        """The weights as a convolution of the output's gradient has them, a block at a time."""
+        picks = (axis.selection().to(self.weight) for axis in (self.rows, self.columns))
+        weight = self.weight.detach()
+        return torch.einsum("rju,slv,oiuv->rsiojl", *picks, weight).flatten(0, 2)
 
     def input_gradient(self, gradient: Tensor, size: tuple[int, int]) -> Tensor:
         """Gradient with respect to the input, [B, O, h, w] -> contiguous [B, C, H, W]."""
@@ -130,6 +144,10 @@ class DepthwiseConv2d(_FrozenConv2d):
 
     margins: tuple[int, int]
 
+    def retuned(self) -> Tensor:
+        """The windows turned around."""
+        return self.weight.detach().flip(2, 3)
+
     def input_gradient(self, gradient: Tensor, size: tuple[int, int]) -> Tensor:
         """Gradient with respect to the input, [B, C, h, w] -> [B, C, H, W]."""
         return F.conv2d(gradient, self.turned, None, 1, self.margins, 1, self.groups)
@@ -138,8 +156,8 @@ class DepthwiseConv2d(_FrozenConv2d):
 def adopt(net: nn.Module, *, channels_last: bool) -> int:
     """Give frozen float32 convolutions of `net` the cheaper gradient, where there is one.
 
-    The class of a layer changes, so that all that refer to it see the change. Its weights may
-    not change afterwards; the gradient of other devices' and dtypes' images stays torch's.
+    The class of a layer changes, so that all that refer to it see the change. After a change of
+    its weights it must `retune`; the gradient of other devices' and dtypes' images stays torch's.
 
     Args:
         net: Changed in place.
@@ -179,21 +197,17 @@ def _adopt_image_layer(layer: nn.Conv2d, *, channels_last: bool) -> None:
     least = _GRAY_BLOCK if layer.in_channels == 1 else _BLOCK
     sides = zip(layer.kernel_size, layer.stride, _margins(layer), strict=True)
     rows, columns = (_axis(k, s, p, s * -(-least // s)) for k, s, p in sides)
-    picks = (rows.selection().to(layer.weight), columns.selection().to(layer.weight))
-    turned = torch.einsum("rju,slv,oiuv->rsiojl", *picks, layer.weight).flatten(0, 2)
-    _become(layer, ImageConv2d, turned, channels_last=channels_last)
     vars(layer).update(rows=rows, columns=columns)
+    _become(layer, ImageConv2d, channels_last=channels_last)
 
 
 def _adopt_depthwise(layer: nn.Conv2d, *, channels_last: bool) -> None:
     sides = zip(layer.kernel_size, _margins(layer), strict=True)
-    _become(layer, DepthwiseConv2d, layer.weight.flip(2, 3), channels_last=channels_last)
     vars(layer).update(margins=tuple(kernel - 1 - padding for kernel, padding in sides))
+    _become(layer, DepthwiseConv2d, channels_last=channels_last)
 
 
-def _become(
-    layer: nn.Conv2d, kind: type[_FrozenConv2d], turned: Tensor, *, channels_last: bool
-) -> None:
+def _become(layer: Any, kind: type[_FrozenConv2d], *, channels_last: bool) -> None:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     layer.__class__ = kind
-    layer.register_buffer("turned", turned.detach().contiguous(memory_format=layout), False)
+    layer.register_buffer("turned", layer.retuned().contiguous(memory_format=layout), False)

@@ -49,14 +49,18 @@ def fold(net: nn.Module, run: Callable[[], Tensor]) -> int:
         net: Frozen, in evaluation mode; changed in place.
         run: Passes images that require gradients through `net` once; gives the logits.
     """
-    pairs = _pairs(net, run)
+    pairs = foldable(net, run)
     for layer, norm in pairs:
-        _fold_pair(layer, norm)
-        _replace(net, norm, _rest(norm))
+        weight, bias = folded(layer, norm)
+        # New parameters, as a layer elsewhere may share the old ones.
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+        drop(net, norm)
     return len(pairs)
 
 
-def _pairs(net: nn.Module, run: Callable[[], Tensor]) -> list[tuple[Any, Any]]:
+def foldable(net: nn.Module, run: Callable[[], Tensor]) -> list[tuple[Any, Any]]:
+    """Layers, each with the BatchNorm that `fold` would fold into it."""
     with _watched(net) as (given, taken):
         logits = run()
     uses = _uses(logits)
@@ -121,18 +125,21 @@ def _partners(layer: nn.Module, norm: Any, output: Any) -> bool:
     return not isinstance(layer, nn.Linear) or output.ndim == 2
 
 
-def _fold_pair(layer: Any, norm: Any) -> None:
-    """Write the scale and shift of `norm` into `layer`; in float64, rounded once."""
+def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that does what both do; in float64, rounded once."""
     deviation = (norm.running_var.double() + norm.eps).sqrt()
     scale = (1.0 if norm.weight is None else norm.weight.double()) / deviation
     shift = (0.0 if norm.bias is None else norm.bias.double()) - norm.running_mean.double() * scale
     if layer.bias is not None:
         shift = shift + layer.bias.double() * scale
     weight = layer.weight.double() * scale.view(-1, *[1] * (layer.weight.ndim - 1))
-    # New parameters, as a layer elsewhere may share the old ones.
     kept = layer.weight.dtype
-    layer.weight = nn.Parameter(weight.to(kept), requires_grad=False)
-    layer.bias = nn.Parameter(shift.to(kept), requires_grad=False)
+    return weight.to(kept), shift.to(kept)
+
+
+def drop(net: nn.Module, norm: nn.Module) -> None:
+    """Take a folded BatchNorm out of the network; what it does besides stays."""
+    _replace(net, norm, _rest(norm))
 
 
 def _rest(norm: nn.Module) -> nn.Module | None:

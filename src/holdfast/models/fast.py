@@ -54,13 +54,13 @@ class SearchCopy:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """Logits [B, K] of a check, and the gradient of a mixture of them."""
 
     logits: Tensor
     gradient: Tensor | None
 
-    def agrees(self, truth: _Answer) -> bool:
+    def agrees(self, truth: Answer) -> bool:
         """Whether both are those of `truth` up to rounding; never where they are not finite."""
         scale = truth.logits.abs().max()
         near = bool((self.logits - truth.logits).abs().max() <= _LOGIT_TOLERANCE * scale)
@@ -117,14 +117,15 @@ def _frozen(classifier: Classifier) -> Classifier:
     net = copy.deepcopy(_module(classifier))
     if net.training:
         net.eval()
-    return _with_net(classifier, net.requires_grad_(False))
+    return with_net(classifier, net.requires_grad_(False))
 
 
 def _module(classifier: Classifier) -> nn.Module:
     return cast("nn.Module", classifier.net)
 
 
-def _with_net(classifier: Classifier, net: nn.Module) -> Classifier:
+def with_net(classifier: Classifier, net: nn.Module) -> Classifier:
+    """The same classifier around another network."""
     # Not by its constructor, which would switch the modes of single layers.
     twin = copy.copy(classifier)
     twin.net = net
@@ -133,8 +134,8 @@ def _with_net(classifier: Classifier, net: nn.Module) -> Classifier:
 
 def _sped_up(plain: Classifier, precision: Precision, *, compile_net: bool) -> SearchCopy:
     try:
-        images = _probe_images(plain)
-        truth = _answer(plain, images)
+        images = probe_images(plain)
+        truth = answer(plain, images)
     except FOREIGN_ERRORS as error:
         return SearchCopy(plain, problems=(f"the copy cannot be checked: {error}",))
     result = _rewritten(plain, images, truth, exact=precision == "float32")
@@ -143,16 +144,16 @@ def _sped_up(plain: Classifier, precision: Precision, *, compile_net: bool) -> S
     return _compiled(result, images) if compile_net else result
 
 
-def _rewritten(plain: Classifier, images: Tensor, truth: _Answer, *, exact: bool) -> SearchCopy:
+def _rewritten(plain: Classifier, images: Tensor, truth: Answer, *, exact: bool) -> SearchCopy:
     """Rewrite as much of the network as leaves the answers what they are."""
     problems: list[str] = []
-    wide = plain.device.type == "cpu" and _is_wide(_module(plain))
+    wide = plain.device.type == "cpu" and is_wide(_module(plain))
     for folding, channels_last in dict.fromkeys([(True, wide), (True, False), (False, False)]):
-        twin = _with_net(plain, copy.deepcopy(_module(plain)))
+        twin = with_net(plain, copy.deepcopy(_module(plain)))
         changes: tuple[str, ...] = ()
         try:
             changes = _rewrite(twin, images, (folding, channels_last, exact))
-            if not changes or _answer(twin, images).agrees(truth):
+            if not changes or answer(twin, images).agrees(truth):
                 return SearchCopy(twin, changes, tuple(problems))
             reason = "the answers are not the original's"
         except FOREIGN_ERRORS as error:
@@ -175,7 +176,8 @@ def _rewrite(twin: Classifier, images: Tensor, way: tuple[bool, bool, bool]) -> 
     return tuple(changes)
 
 
-def _is_wide(net: nn.Module) -> bool:
+def is_wide(net: nn.Module) -> bool:
+    """Whether channels-last pays on a CPU."""
     layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
     return any(
         layer.in_channels >= _WIDE and max(layer.kernel_size) > 1 and layer.stride == (1, 1)
@@ -199,9 +201,9 @@ class _Autocast(nn.Module):
 
 def _reduced(result: SearchCopy, precision: Precision, images: Tensor) -> SearchCopy:
     net = _Autocast(_module(result.classifier), _DTYPES[precision])
-    twin = _with_net(result.classifier, net)
+    twin = with_net(result.classifier, net)
     try:
-        finite = bool(_answer(twin, images).logits.isfinite().all())
+        finite = bool(answer(twin, images).logits.isfinite().all())
         reason = "" if finite else "logits are not finite"
     except FOREIGN_ERRORS as error:
         reason = f"{type(error).__name__}: {error}"
@@ -213,11 +215,11 @@ def _reduced(result: SearchCopy, precision: Precision, images: Tensor) -> Search
 def _compiled(result: SearchCopy, images: Tensor) -> SearchCopy:
     try:
         net = torch.compile(_module(result.classifier))
-        twin = _with_net(result.classifier, cast("nn.Module", net))
-        truth = _answer(result.classifier, images)
+        twin = with_net(result.classifier, cast("nn.Module", net))
+        truth = answer(result.classifier, images)
         # A second size, so that the one that is compiled now takes any.
-        _answer(twin, images[:1])
-        agrees = _answer(twin, images).agrees(truth)
+        answer(twin, images[:1])
+        agrees = answer(twin, images).agrees(truth)
         reason = "" if agrees else "the answers are not the original's"
     except FOREIGN_ERRORS as error:
         twin, reason = result.classifier, f"{type(error).__name__}: {error}"
@@ -232,17 +234,18 @@ def _with_step(result: SearchCopy, twin: Classifier, step: str, reason: str) -> 
     return SearchCopy(twin, (*result.changes, step), result.problems)
 
 
-def _answer(classifier: Classifier, images: Tensor) -> _Answer:
+def answer(classifier: Classifier, images: Tensor) -> Answer:
+    """What the classifier says, and how it changes with the images."""
     images = images.detach().clone().requires_grad_(True)
     logits = classifier(images)
     if not logits.requires_grad:
-        return _Answer(logits, None)
+        return Answer(logits, None)
     weights = torch.linspace(-1, 1, logits.shape[1], device=logits.device)
     (gradient,) = torch.autograd.grad((logits * weights).sum(), images, allow_unused=True)
-    return _Answer(logits.detach(), gradient)
+    return Answer(logits.detach(), gradient)
 
 
-def _probe_images(classifier: Classifier) -> Tensor:
+def probe_images(classifier: Classifier) -> Tensor:
     """Noise of the size that the network takes, or of the first that it accepts."""
     keys = keys_for(torch.arange(_PROBED), seed=0, stream="search_copy")
     channels = classifier.preprocessing.channels

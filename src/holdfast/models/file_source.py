@@ -63,7 +63,7 @@ def build(request: Request) -> Built:
             f"it has {', '.join(_functions(path)) or 'none'}"
         )
     digest = digest_file(path)
-    with _importable(path.parent.resolve()), keyed_initialization(request.spec):
+    with _importable(path.parent.resolve()), keyed_initialization(request.spec, request.init_seed):
         module = _executed(path, digest)
         made = _called(module, function, request)
     identity = f"file:{function}"

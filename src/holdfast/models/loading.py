@@ -33,6 +33,9 @@ class Request:
     weights: Path | None = None
     part: Part = "all"
     classes: int | None = None
+    pretrained: bool = True  # where no file is given and the source has weights of its own
+    init_seed: int = 0
+    input_size: tuple[int, int] | None = None  # height and width where they are not the usual ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +50,19 @@ class Built:
     flags: frozenset[str] = frozenset()
 
 
+UNTRAINED = frozenset({"untrained"})  # flag of a network whose weights no training gave
+
+
 @contextmanager
-def keyed_initialization(name: str) -> Iterator[None]:
-    """Draw initial weights from a stream keyed by `name`; the global generator is put back."""
-    seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "little")
+def keyed_initialization(name: str, init_seed: int = 0) -> Iterator[None]:
+    """Draw initial weights from a stream keyed by `name`; the global generator is put back.
+
+    Args:
+        name: What is built.
+        init_seed: Another one gives other weights.
+    """
+    key = f"{name}\0{init_seed}" if init_seed else name
+    seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -68,7 +80,7 @@ def build_and_load(
     Returns:
         The network, and the keys that stayed fresh: all of them without a file.
     """
-    with keyed_initialization(request.spec):
+    with keyed_initialization(request.spec, request.init_seed):
         net = make(request.classes)
     if request.weights is None:
         return net, tuple(net.state_dict())
@@ -76,7 +88,7 @@ def build_and_load(
     classes = classes_in(state, net)
     usual = classes_in(net.state_dict(), net)
     if request.part == "all" and request.classes is None and classes not in (None, usual):
-        with keyed_initialization(request.spec):
+        with keyed_initialization(request.spec, request.init_seed):
             net = make(classes)
     what = f"the weights in {request.weights}"
     return net, load_weights(net, state, part=request.part, what=what)

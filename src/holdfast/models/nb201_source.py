@@ -9,7 +9,7 @@ from torch import nn
 from holdfast.core.errors import BadValueError
 from holdfast.core.specs import build as build_part
 from holdfast.core.specs import canonical, parse_spec
-from holdfast.models.loading import Built, Request, build_and_load
+from holdfast.models.loading import UNTRAINED, Built, Request, build_and_load
 from holdfast.models.nb201 import build_nb201, format_cell, parse_cell
 from holdfast.models.preprocessing import Preprocessing
 
@@ -77,5 +77,5 @@ def build(request: Request) -> Built:
         preprocessing=preprocessing,
         identity=identity,
         fresh_keys=fresh,
-        flags=frozenset({"untrained"}) if request.weights is None else frozenset(),
+        flags=UNTRAINED if request.weights is None else frozenset(),
     )

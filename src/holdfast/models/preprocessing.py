@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -92,6 +92,24 @@ class Preprocessing:
             size = f"{_by(self.input_size)} of {_by(scale)} {self.resize} {self.interpolation}"
         scaling = f"mean={_listed(self.mean)} std={_listed(self.std)}" if self.mean else "no mean"
         return f"{size}, {'gray' if self.channels == 1 else 'RGB'}, {scaling}"
+
+    def resized_to(
+        self, size: int | tuple[int, int], resize: Literal["squash", "short"] = "squash"
+    ) -> Preprocessing:
+        """Return the same channels, normalization and interpolation at another size.
+
+        Args:
+            size: Height and width in pixels; one number for both.
+            resize: `squash` scales both sides, so that nothing is cropped; `short` scales the
+                short side and cuts the center.
+
+        Raises:
+            BadValueError: A side below one pixel, or another word.
+        """
+        if resize not in ("squash", "short"):
+            raise BadValueError(f"resize must be squash or short, got {resize!r}")
+        sides = (size, size) if isinstance(size, int) else size
+        return replace(self, input_size=sides, scale_size=None, resize=resize)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Resize and center-crop one picture, uint8 [H, W, 3] -> uint8 [h, w, 3].

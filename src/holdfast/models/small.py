@@ -12,7 +12,7 @@ from holdfast.core.errors import BadValueError
 from holdfast.core.registry import Registry
 from holdfast.core.specs import build as build_part
 from holdfast.core.specs import canonical, parse_spec
-from holdfast.models.loading import Built, Request, build_and_load
+from holdfast.models.loading import UNTRAINED, Built, Request, build_and_load
 from holdfast.models.preprocessing import Preprocessing
 
 _CLASSES = 10  # where neither the request nor a file says
@@ -123,5 +123,5 @@ def build(request: Request) -> Built:
         preprocessing=Preprocessing(channels=settings.channels),
         identity=f"small:{canonical(spec.name, settings)}",
         fresh_keys=fresh,
-        flags=frozenset({"untrained"}) if request.weights is None else frozenset(),
+        flags=UNTRAINED if request.weights is None else frozenset(),
     )

@@ -17,6 +17,7 @@ from holdfast.models.classifier import Card, Classifier
 from holdfast.models.declared import declared_preprocessing
 from holdfast.models.loading import Built, Part, Request, load_weights
 from holdfast.models.preprocessing import Preprocessing
+from holdfast.models.saved import is_saved, read_saved
 from holdfast.models.weights import read_weights
 
 Model = str | nn.Module | Classifier | Callable[[Tensor], Tensor]
@@ -27,6 +28,8 @@ _SOURCES = {
     "torchvision": "holdfast.models.torchvision_source",
     "small": "holdfast.models.small",
     "nb201": "holdfast.models.nb201_source",
+    "open_clip": "holdfast.models.open_clip_source",
+    "backbone": "holdfast.models.backbones",
 }
 _FILE_SOURCE = "holdfast.models.file_source"
 
@@ -51,7 +54,7 @@ class Source(Protocol):
         ...
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person may want
     model: Model,
     *,
     weights: Path | str | None = None,
@@ -59,19 +62,27 @@ def load_model(
     classes: int | None = None,
     device: str | torch.device = "auto",
     preprocessing: Preprocessing | None = None,
+    pretrained: bool = True,
+    init_seed: int = 0,
 ) -> Classifier:
     """Build a classifier, load its weights, and probe it once.
 
     Args:
-        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `small:NAME`, `nb201:CELL`,
-            `FILE.py:FUNCTION`; or a module or callable that takes float images [B, C, H, W] in
-            [0, 1] and gives logits [B, K]. A module is put in evaluation mode, in place.
+        model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `open_clip:ARCH/TAG`,
+            `backbone:ID`, `small:NAME`, `nb201:CELL`, `FILE.py:FUNCTION`; or a module or callable
+            that takes float images [B, C, H, W] in [0, 1] and gives logits [B, K]. A module is put
+            in evaluation mode, in place.
         weights: Checkpoint to load instead of pretrained weights.
         weights_part: `backbone` leaves the last layer fresh, drawn from a keyed generator.
         classes: Number of classes; None takes what the weights have.
         device: cpu, cuda, mps, or auto: the best there is for a name, and where it lies for an
             object.
-        preprocessing: Replaces the source's own, or what an object declares.
+        preprocessing: Replaces the source's own, or what an object declares; see
+            `Preprocessing.resized_to` for the same at another size. A network of timm whose size
+            is fixed is built for the size asked for, its position embedding resampled.
+        pretrained: False draws all weights afresh (flag `untrained`) where a source has pretrained
+            ones and no file is given; other sources have none anyway.
+        init_seed: Of the weights that are drawn afresh, a head's or all; 0 or more.
 
     Raises:
         UnknownNameError: No such model; the message names near ones.
@@ -81,12 +92,23 @@ def load_model(
     """
     if weights_part not in get_args(Part):
         raise BadValueError(f"weights_part must be all or backbone, got {weights_part!r}")
+    if init_seed < 0:
+        raise BadValueError(f"init_seed must be 0 or more, got {init_seed}")
     place = _device(device, model)
     path = None if weights is None else Path(weights)
     if isinstance(model, Classifier) and path is None and preprocessing is None:
         return _with_classes(model.to(place), classes)
     if isinstance(model, str):
-        request = Request(spec=model, name=model, weights=path, part=weights_part, classes=classes)
+        request = Request(
+            spec=model,
+            name=model,
+            weights=path,
+            part=weights_part,
+            classes=classes,
+            pretrained=pretrained,
+            init_seed=init_seed,
+            input_size=None if preprocessing is None else preprocessing.input_size,
+        )
         built, name = _from_name(request), model.strip()
     else:
         built, name = _from_object(model, path, weights_part)
@@ -113,7 +135,7 @@ def model_names(source: str) -> list[str]:
 def known_models() -> list[tuple[str, str]]:
     """Every spec that needs no file, with a few words on each; files first, by example."""
     rows = [("FILE.py:FUNCTION", "your own file; FUNCTION() returns a torch module")]
-    for prefix in ("small", "nb201", "torchvision", "timm"):
+    for prefix in ("small", "nb201", "backbone", "torchvision", "timm", "open_clip"):
         rows += [(f"{prefix}:{name}", note) for name, note in _source(prefix).notes()]
     return rows
 
@@ -140,6 +162,8 @@ def _from_name(request: Request) -> Built:
         if not name:
             raise BadValueError(f"{text!r} names no model; write {prefix}:NAME")
         return _source(prefix).build(replace(request, spec=text, name=name))
+    if is_saved(text):
+        return _from_folder(replace(request, spec=text), Path(text).expanduser())
     files: Any = importlib.import_module(_FILE_SOURCE)
     if files.split_file_spec(text) is not None:
         built: Built = files.build(replace(request, spec=text, name=text))
@@ -147,7 +171,26 @@ def _from_name(request: Request) -> Built:
     raise _unknown(text)
 
 
+def _from_folder(request: Request, folder: Path) -> Built:
+    """Build the network that training left in a folder, with its weights or those of a file."""
+    saved = read_saved(folder)
+    built = _from_name(
+        replace(
+            request,
+            spec=saved.name,
+            weights=request.weights or folder / saved.weights,
+            classes=request.classes or saved.classes,
+        )
+    )
+    return replace(built, preprocessing=saved.preprocessing)
+
+
 def _unknown(text: str) -> UnknownNameError | BadValueError:
+    if Path(text).is_dir():
+        return BadValueError(
+            f"{text} is a folder without model.json: `holdfast train run --out {text}` writes one "
+            "when it has measured the network or ended"
+        )
     if Path(text).is_file():
         return BadValueError(
             f"{text} is a file, not a model: name the network it belongs to, and give the file "
@@ -164,8 +207,8 @@ def _unknown(text: str) -> UnknownNameError | BadValueError:
     near = difflib.get_close_matches(text.rpartition(":")[2], _owners(), n=3, cutoff=0.5)
     hint = f" (did you mean {_either([_owners()[name] for name in near])}?)" if near else ""
     return UnknownNameError(
-        f"no model named {text!r}{hint}; models are timm:NAME, torchvision:NAME, small:NAME, "
-        "nb201:CELL or FILE.py:FUNCTION"
+        f"no model named {text!r}{hint}; models are timm:NAME, torchvision:NAME, "
+        "open_clip:ARCH/TAG, backbone:ID, small:NAME, nb201:CELL or FILE.py:FUNCTION"
     )
 
 
@@ -213,7 +256,7 @@ def _device(device: str | torch.device, model: Model) -> torch.device:
         first = next(model.parameters(), None)
         return torch.device("cpu") if first is None else first.device
     if isinstance(model, str):
-        return _best_device()
+        return best_device()
     return torch.device("cpu")
 
 
@@ -238,7 +281,8 @@ def named_device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _best_device() -> torch.device:
+def best_device() -> torch.device:
+    """Accelerator of this machine, or its CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -13,6 +13,7 @@ from torch import nn
 from holdfast.core.errors import BadValueError, MissingError, unknown_name
 from holdfast.models import _hub
 from holdfast.models.loading import (
+    UNTRAINED,
     Built,
     Request,
     build_and_load,
@@ -49,6 +50,9 @@ def knows(name: str) -> bool:
 def build(request: Request) -> Built:
     """Build `timm:NAME` or `timm:hf-hub:ORG/NAME`; pretrained unless a file is given.
 
+    A tag that gives features, such as `vit_base_patch16_224.mae`, gets a fresh head where classes
+    and the part `backbone` are asked for.
+
     Raises:
         UnknownNameError: No such architecture or tag.
         MissingError: The pretrained weights are neither cached nor reachable.
@@ -59,7 +63,7 @@ def build(request: Request) -> Built:
         _check_repository(request)
     else:
         _check_name(name)
-    if request.weights is not None:
+    if request.weights is not None or not request.pretrained:
         net, fresh = build_and_load(_maker(request), request)
         _check_head(request, int(getattr(net, "num_classes", 0)))
     else:
@@ -70,6 +74,7 @@ def build(request: Request) -> Built:
         preprocessing=preprocessing_of(resolve_data_config({}, model=net)),  # type: ignore[no-untyped-call]
         identity=f"timm:{_full_name(name, net)}",
         fresh_keys=fresh,
+        flags=UNTRAINED if request.weights is None and not request.pretrained else frozenset(),
     )
 
 
@@ -79,8 +84,18 @@ def _maker(request: Request) -> Callable[[int | None], nn.Module]:
 
 
 def _created(request: Request, **arguments: Any) -> nn.Module:
+    size = _other_size(request)
+    if size is not None:
+        arguments["img_size"] = size
     try:
         return timm.create_model(request.name, **arguments)
+    except (AssertionError, TypeError) as error:
+        if size is None:
+            raise
+        raise BadValueError(
+            f"{request.spec} cannot be built for {size[0]} x {size[1]} pixels: {error}; ask for "
+            "another size, such as a multiple of its patches"
+        ) from error
     except _hub.NOT_FETCHED as error:
         what, cache = _weights_place(request.name)
         reason = str(error).partition("\n")[0]
@@ -90,6 +105,16 @@ def _created(request: Request, **arguments: Any) -> nn.Module:
             f"{request.spec}: expected timm:hf-hub:ORG/NAME, as in "
             f"timm:hf-hub:timm/resnet18.a1_in1k ({error})"
         ) from error
+
+
+def _other_size(request: Request) -> tuple[int, int] | None:
+    """Size that was asked for, where the network must be built for its size and has another."""
+    if request.input_size is None or request.name.startswith(_HUB):
+        return None
+    config = timm.get_pretrained_cfg(request.name)
+    if config is None or not config.fixed_input_size:
+        return None
+    return None if config.input_size[1:] == request.input_size else request.input_size
 
 
 def _weights_place(name: str) -> tuple[str, str]:
@@ -131,11 +156,11 @@ def _require_hub(request: Request, what: str) -> None:
 
 def _pretrained(request: Request) -> tuple[nn.Module, tuple[str, ...]]:
     overlay = {} if request.name.startswith(_HUB) else _overlay(request)
-    with keyed_initialization(request.spec):
+    with keyed_initialization(request.spec, request.init_seed):
         whole = _created(request, pretrained=True, pretrained_cfg_overlay=overlay)
     usual = int(getattr(whole, "num_classes", 0))
     if request.part == "backbone":
-        with keyed_initialization(request.spec):
+        with keyed_initialization(request.spec, request.init_seed):
             net = _maker(request)(request.classes)
         _check_head(request, int(getattr(net, "num_classes", 0)))
         state = whole.state_dict()
@@ -175,8 +200,9 @@ def _check_head(request: Request, classes: int) -> None:
     if classes < 1:
         raise BadValueError(
             f"{request.spec} gives features, not classes: its pretrained weights have no "
-            "classifier. Name a fine-tuned tag (`holdfast list models`), or give classes and a "
-            "checkpoint with --weights FILE"
+            "classifier. Name a fine-tuned tag (`holdfast list models`), give classes and a "
+            "checkpoint with --weights FILE, or classes and the weights part 'backbone', which "
+            "draws a fresh last layer"
         )
 
 

@@ -15,6 +15,7 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 from holdfast.core.errors import BadValueError, unknown_name
 from holdfast.models import _hub
 from holdfast.models.loading import (
+    UNTRAINED,
     Built,
     Request,
     build_and_load,
@@ -62,7 +63,7 @@ def build(request: Request) -> Built:
         BadValueError: The weights do not fit.
     """
     name, weights = _resolve(request.name)
-    if request.weights is not None:
+    if request.weights is not None or not request.pretrained:
         net, fresh = build_and_load(_maker(name), request)
     else:
         net, fresh = _pretrained(name, weights, request)
@@ -71,6 +72,7 @@ def build(request: Request) -> Built:
         preprocessing=_preprocessing(weights),
         identity=f"torchvision:{name}",
         fresh_keys=fresh,
+        flags=UNTRAINED if request.weights is None and not request.pretrained else frozenset(),
     )
 
 
@@ -109,7 +111,7 @@ def _pretrained(
             "the last layer fresh, or give a fine-tuned checkpoint with --weights FILE"
         )
     state = read_weights(_fetched(weights, request))
-    with keyed_initialization(request.spec):
+    with keyed_initialization(request.spec, request.init_seed):
         net = _maker(name)(request.classes)
     return net, load_weights(net, state, part=request.part, what="the pretrained weights")
 

@@ -1,5 +1,6 @@
 """What is kept: measurements, sample outcomes, the store."""
 
+from holdfast.records._files import write_whole
 from holdfast.records.flags import FLAGS
 from holdfast.records.robustbench import ModelInfo, read_model_info, write_model_info
 from holdfast.records.schema import (
@@ -28,4 +29,5 @@ __all__ = [
     "read_model_info",
     "run_id",
     "write_model_info",
+    "write_whole",
 ]

@@ -56,12 +56,14 @@ class MomentumAscent:
         eps: Radius.
         steps: Number of steps.
         rho: Part of steps that must rise.
+        random_start: False: stand at the images.
     """
 
     norm: str
     eps: float
     steps: int
     rho: float
+    random_start: bool = True
 
     @property
     def budget(self) -> int:
@@ -69,12 +71,14 @@ class MomentumAscent:
         return self.steps + 1
 
     def start(self, task: Task, aims: Tensor) -> MomentumState:
-        """Stand on the sphere, clipped to the box."""
+        """Stand on the sphere, clipped to the box, or at the own images."""
         images, count = task.images, len(task.labels)
         region = REGIONS[self.norm]
         frame = region.frame(images, self.eps)
-        points = region.noise(task.keys, images.shape[1:]).mul_(self.eps).add_(images)
-        points = region.inside(frame, points, self.eps)
+        points = images.clone()
+        if self.random_start:
+            points = region.noise(task.keys, images.shape[1:]).mul_(self.eps).add_(images)
+            points = region.inside(frame, points, self.eps)
         return MomentumState(
             labels=task.labels,
             aims=aims,
@@ -107,6 +111,8 @@ class MomentumAscent:
                 directions.index_copy_(0, stalled, again)
                 state.points.index_copy_(0, stalled, state.best[stalled])
             self._step(state, directions)
+        else:
+            keep_best(state, losses, None)
         state.evals = state.evals + 1
 
     def _stalled(self, state: MomentumState, losses: Tensor) -> Tensor:

@@ -61,11 +61,13 @@ class SparseAscent:
         eps: Radius.
         steps: Number of steps of all stages.
         large_eps: Whether there are three stages.
+        random_start: False: stand at the images.
     """
 
     eps: float
     steps: int
     large_eps: bool
+    random_start: bool = True
 
     @property
     def budget(self) -> int:
@@ -73,12 +75,14 @@ class SparseAscent:
         return len(plan(self.steps, self.large_eps).radius)
 
     def start(self, task: Task, aims: Tensor) -> SparseState:
-        """Stand at normal noise, projected on ball and box."""
+        """Stand at normal noise, projected on ball and box, or at the own images."""
         images, count = task.images, len(task.labels)
         region = REGIONS["l1"]
-        points = region.noise(task.keys, images.shape[1:]).add_(images)
         radius = self.eps * float(plan(self.steps, self.large_eps).radius[0])
-        points = region.inside(images[:, None], points, radius)
+        points = images.clone()
+        if self.random_start:
+            points = region.noise(task.keys, images.shape[1:]).add_(images)
+            points = region.inside(images[:, None], points, radius)
         return SparseState(
             labels=task.labels,
             aims=aims,

@@ -63,6 +63,7 @@ class APGD(Attack):
         rho: Part of the steps since the last checkpoint that must have raised the loss; without
             effect in L1, whose steps follow the sparsity of the perturbation.
         target: Class, or rule for one, to reach; None: any wrong class.
+        random_start: False: begin at the image; True if not given.
     """
 
     norm: Norm = "linf"
@@ -74,6 +75,7 @@ class APGD(Attack):
     large_eps: bool | None = None
     rho: float = 0.75
     target: Target | None = None
+    random_start: bool | None = None
 
     def __post_init__(self) -> None:
         self.check()
@@ -83,6 +85,7 @@ class APGD(Attack):
         check_loss(self.loss, _LOSSES)
         object.__setattr__(self, "targets", self._checked_targets())
         object.__setattr__(self, "large_eps", self._checked_large_eps())
+        object.__setattr__(self, "random_start", self._checked_random_start())
 
     @property
     def short(self) -> str:
@@ -109,8 +112,13 @@ class APGD(Attack):
         """As many as classes are aimed at."""
         return min(self.targets or 1, classes - 1)
 
+    @property
+    def reads_logits(self) -> bool:
+        """To choose the classes to aim at."""
+        return self.targets is not None
+
     def start(self, task: Task) -> Any:
-        """Stand at a random point of the ball; choose the classes to aim at."""
+        """Stand at a random point of the ball, or at the image; choose the classes to aim at."""
         return self._ascent.start(task, self._aims(task))
 
     def ask(self, state: Any) -> Query:
@@ -135,12 +143,17 @@ class APGD(Attack):
         """Whether the point of the last step has been seen, bool [L]."""
         return state.evals == self._ascent.budget
 
+    def result(self, state: Any) -> Tensor:
+        """The point of the largest loss of all that were seen, the last one among them."""
+        best: Tensor = state.best
+        return best
+
     @property
     def _ascent(self) -> MomentumAscent | SparseAscent:
-        eps = float(self.eps)
+        eps, begins = float(self.eps), self.random_start is None
         if self.norm == "l1":
-            return SparseAscent(eps, self.steps, bool(self.large_eps))
-        return MomentumAscent(self.norm, eps, self.steps, self.rho)
+            return SparseAscent(eps, self.steps, bool(self.large_eps), begins)
+        return MomentumAscent(self.norm, eps, self.steps, self.rho, begins)
 
     def _losses(self, state: Any, answer: Answer) -> Tensor:
         """Loss of each lane, [L], also where no gradient was wanted: a stage's last point."""
@@ -177,6 +190,18 @@ class APGD(Attack):
                 f"target={self.target}"
             )
         return self.targets
+
+    def _checked_random_start(self) -> bool | None:
+        if self.random_start is not None and type(self.random_start) is not bool:
+            raise BadTypeError(f"random_start must be True or False, got {self.random_start!r}")
+        if self.random_start is not False:
+            return None  # one text for one attack
+        if self.restarts > 1:
+            raise BadValueError(
+                f"restarts={self.restarts} without a random start would walk the same path again: "
+                "leave random_start=False out or set restarts=1"
+            )
+        return False
 
     def _checked_large_eps(self) -> bool | None:
         if self.large_eps is not None and type(self.large_eps) is not bool:

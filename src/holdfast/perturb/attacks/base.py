@@ -163,6 +163,8 @@ class Attack(OnImages, ABC):
     target: Any
     steps: Any  # of those that take steps
     repeats: Any = 1  # draws of a randomized model over which its gradients are averaged
+    # False: a last pass without a gradient only shows the judge where the lane ended.
+    last_pass_counts: ClassVar[bool] = True
 
     @property
     def ball(self) -> Ball:
@@ -215,6 +217,11 @@ class Attack(OnImages, ABC):
         """Forward passes of a sample that stands: the whole budget."""
         return self.lanes(classes) * self.lane_passes
 
+    @property
+    def reads_logits(self) -> bool:
+        """Whether `start` reads the task's logits; False: not even how many classes there are."""
+        return True
+
     @abstractmethod
     def start(self, task: Task) -> State:
         """State of fresh lanes."""
@@ -227,6 +234,10 @@ class Attack(OnImages, ABC):
         """What to differentiate, [L, G], from logits [L, K] under autograd; greater is worse."""
         raise NotImplementedError(f"{self.name} asks for no gradient")
 
+    def known(self, state: Any) -> tuple[Tensor, ...]:
+        """What `scores` is told besides the logits, lane first: labels and aims, if no more."""
+        return state.labels, state.aims
+
     @abstractmethod
     def tell(self, state: Any, answer: Answer) -> State:
         """Take the answer to the last `ask`; may change the tensors of `state` in place."""
@@ -234,6 +245,15 @@ class Attack(OnImages, ABC):
     @abstractmethod
     def finished(self, state: Any) -> Tensor:
         """Lanes whose budget is spent, bool [L]; asked after each `tell`."""
+
+    def result(self, state: Any) -> Tensor:
+        """Images that the lanes have come to, [L, C, H, W]: what a network is trained on.
+
+        Attacks whose state has no `points`, or something better, say what; minimum-norm attacks
+        are not asked, since their smallest adversarial image is kept for them.
+        """
+        points: Tensor = state.points
+        return points
 
 
 def canonical_norm(norm: Any) -> str:

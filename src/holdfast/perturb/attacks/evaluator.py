@@ -9,7 +9,7 @@ slot nothing is padded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ class Evaluator:
         """What the classifier says to a query, and which lanes' logits were finite, bool [L]."""
         wants = query.gradient
         if attack.gradients and bool(wants.all()):
-            return self._with_gradients(attack, query.images, state.labels, state.aims)
+            return self._with_gradients(attack, query.images, attack.known(state))
         if not attack.gradients or not bool(wants.any()):
             logits, finite = self.logits(query.images)
             return self._without_gradients(logits, query.images), finite
@@ -73,7 +73,7 @@ class Evaluator:
         some = wants.nonzero()[:, 0]
         others = (~wants).nonzero()[:, 0]
         asked, finite_asked = self._with_gradients(
-            attack, query.images[some], state.labels[some], state.aims[some]
+            attack, query.images[some], tuple(part[some] for part in attack.known(state))
         )
         logits, finite_rest = self.logits(query.images[others])
         count = len(wants)
@@ -100,28 +100,24 @@ class Evaluator:
         return logits[: images.shape[0]]
 
     def _with_gradients(
-        self, attack: Attack, images: Tensor, labels: Tensor, aims: Tensor
+        self, attack: Attack, images: Tensor, known: tuple[Tensor, ...]
     ) -> tuple[Answer, Tensor]:
         def differentiate(rows: slice) -> tuple[Tensor, ...]:
-            return self._differentiate(attack, images[rows], labels[rows], aims[rows])
+            return self._differentiate(attack, images[rows], [part[rows] for part in known])
 
         logits, scores, gradients = self._sparing(differentiate, images)
         logits, finite = self._finite(logits)
-        if not math.isfinite(float(gradients.sum())):
-            if not bool(gradients.isfinite().all()):
-                self.flags.add("nonfinite_gradients")
-            scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
-        return Answer(logits, scores, gradients), finite
+        return Answer(logits, *self._finite_scores(scores, gradients)), finite
 
     def _differentiate(
-        self, attack: Attack, images: Tensor, labels: Tensor, aims: Tensor
+        self, attack: Attack, images: Tensor, known: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         total: tuple[Tensor, Tensor] | None = None
         for _ in range(self.repeats):
             leaf = self._padded(images).detach().requires_grad_(True)
             with torch.enable_grad():
                 logits = self._counted(leaf)[: images.shape[0]]
-                scores = attack.scores(logits, labels, aims)
+                scores = attack.scores(logits, *known)
             self.gradient_rows += leaf.shape[0]
             _check_differentiable(scores, attack)
             grads = _gradients(scores, leaf, images.shape[0])
@@ -206,6 +202,13 @@ class Evaluator:
             return logits, finite
         self.flags.add("nonfinite_logits")
         return torch.where(finite[:, None], logits, torch.zeros_like(logits)), finite
+
+    def _finite_scores(self, scores: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        if not math.isfinite(float(gradients.sum())):
+            if not bool(gradients.isfinite().all()):
+                self.flags.add("nonfinite_gradients")
+            scores, gradients = scores.nan_to_num(0, 0, 0), gradients.nan_to_num(0, 0, 0)
+        return scores, gradients
 
 
 def _gradients(scores: Tensor, leaf: Tensor, count: int) -> Tensor:

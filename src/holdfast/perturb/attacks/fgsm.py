@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -57,6 +58,8 @@ class FGSM(Attack):
         target: Class, or rule for one, to reach; None: any wrong class.
     """
 
+    last_pass_counts: ClassVar[bool] = False
+
     norm: Norm = "linf"
     eps: Eps = CUSTOMARY
     loss: str = "cross_entropy"
@@ -70,6 +73,11 @@ class FGSM(Attack):
     def lane_passes(self) -> int:
         """The gradient, and a look at the stepped image."""
         return 2
+
+    @property
+    def reads_logits(self) -> bool:
+        """It does not."""
+        return False
 
     def start(self, task: Task) -> FgsmState:
         """Stand at the own images."""

@@ -62,6 +62,19 @@ def dlr(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
     return margin(logits, labels, aims) / (top[:, 0] - top[:, 2] + _TINY)
 
 
+def divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """KL(reference || logits) of the classes' probabilities, [L], at least 0; knows no label.
+
+    Args:
+        logits: [L, K].
+        reference: Log-probabilities at the own images, [L, K].
+
+    Source: Zhang et al. 2019, arXiv:1901.08573, section 4 and their code, whose sum over the
+    classes this is.
+    """
+    return F.kl_div(F.log_softmax(logits, 1), reference, reduction="none", log_target=True).sum(1)
+
+
 def targeted_cross_entropy(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
     """Log-probability of the aim, [L], at most 0; in float64, as `cross_entropy`."""
     return -cross_entropy(logits, aims, aims)

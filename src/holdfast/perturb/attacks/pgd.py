@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.randomness import Keys
+from holdfast.perturb.attacks._minimum import check_positive
 from holdfast.perturb.attacks._steps import (
     REGIONS,
     check_loss,
@@ -31,8 +33,9 @@ from holdfast.perturb.attacks.base import (
     attack,
     canonical_eps,
 )
+from holdfast.perturb.attacks.losses import divergence
 
-_LOSSES = "cross_entropy", "margin", "dlr"
+_LOSSES = "cross_entropy", "margin", "dlr", "kl"
 _RELATIVE_STEP = 2.5  # times eps / steps, Madry et al. 2018, section 5: any point can be reached
 _QUANTILE = 0.99  # of gradient magnitudes that an L1 step leaves out, as in cleverhans
 _TINY = 1e-12
@@ -47,12 +50,14 @@ class PgdState(State):
         points: Asked for next, float32 [L, C, H, W] in ball and box.
         velocity: Decayed sum of gradients of L1 size 1, [L, C, H, W]; [L, 0] without momentum.
         evals: Answers taken, int64 [L].
+        reference: Log-probabilities at the own images, [L, K]; [L, 0] where the loss is not kl.
     """
 
     frame: Tensor
     points: Tensor
     velocity: Tensor
     evals: Tensor
+    reference: Tensor
 
 
 @attack("pgd")
@@ -66,10 +71,12 @@ class PGD(Attack):
     of the last step is seen too.
 
     Source: Madry et al. 2018, arXiv:1706.06083; momentum: Dong et al. 2018, arXiv:1710.06081;
-    L1: Tramer and Boneh 2019, arXiv:1904.13000. Differs: the random start is uniform in the
+    L1: Tramer and Boneh 2019, arXiv:1904.13000; loss kl and Gaussian start, as in
+    `pgd(loss=kl, noise=0.001)`: Zhang et al. 2019 (TRADES), arXiv:1901.08573. Differs: the random start is uniform in the
     volume of the ball for all norms (torchattacks' L2: uniform radius); L1 points are projected
     on ball and box at once (theirs: clipped, then scaled), and gradients at pixels which the box
-    holds are left out (theirs: an option).
+    holds are left out (theirs: an option). TRADES' start is brought into ball and box at once
+    (theirs: after the first step).
 
     Attributes:
         norm: Of the ball.
@@ -79,9 +86,14 @@ class PGD(Attack):
         random_start: Start at a uniform point of the ball instead of the image.
         restarts: Lanes a sample; more than one needs the random start.
         momentum: Decay of the gradients' sum, 0 to 1; 0: each step forgets the ones before.
-        loss: What is climbed: cross_entropy, margin or dlr.
-        target: Class, or rule for one, to reach; None: any wrong class.
+        loss: What is climbed: cross_entropy, margin, dlr or kl, the divergence from what the
+            model says of the image itself. At the image that is flat: kl needs a random start.
+        target: Class, or rule for one, to reach; None: any wrong class. Not for kl.
+        noise: Standard deviation of a Gaussian random start around the image, in pixels of
+            [0, 1]; None: uniform in the ball.
     """
+
+    last_pass_counts: ClassVar[bool] = False
 
     norm: Norm = "linf"
     eps: Eps = CUSTOMARY
@@ -92,6 +104,7 @@ class PGD(Attack):
     momentum: float = 0.0
     loss: str = "cross_entropy"
     target: Target | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         self.check()
@@ -106,10 +119,17 @@ class PGD(Attack):
                 f"restarts={self.restarts} without a random start would walk the same path again: "
                 "set random_start=True or restarts=1"
             )
+        self._check_divergence()
+        self._check_noise()
 
     def lanes(self, classes: int) -> int:
         """One a restart."""
         return self.restarts
+
+    @property
+    def reads_logits(self) -> bool:
+        """For the divergence from them."""
+        return self.loss == "kl"
 
     def start(self, task: Task) -> PgdState:
         """Stand at the own images, or at a point of the ball."""
@@ -117,18 +137,28 @@ class PGD(Attack):
         frame = region.frame(images, eps)
         points = images.clone()
         if self.random_start:
-            points += self.ball.sample(task.keys, images.shape[1:]).mul_(eps)
+            points += self._moved(task.keys, images.shape[1:])
             points = region.inside(frame, points, eps)
         velocity = torch.zeros_like(images) if self.momentum else images.new_zeros(len(images), 0)
         evals = torch.zeros_like(task.labels)
-        return PgdState(task.labels, task.targets, frame, points, velocity, evals)
+        reference = task.logits.log_softmax(1) if self.reads_logits else task.logits[:, :0]
+        return PgdState(task.labels, task.targets, frame, points, velocity, evals, reference)
 
     def ask(self, state: PgdState) -> Query:
         """Ask for the points; the last ones without a gradient."""
         return Query(state.points, state.evals < self.steps)
 
-    def scores(self, logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
-        """The loss, [L, 1]."""
+    def known(self, state: PgdState) -> tuple[Tensor, ...]:
+        """Labels and aims; for the divergence also what it is taken from."""
+        kept = (state.labels, state.aims)
+        return (*kept, state.reference) if self.reads_logits else kept
+
+    def scores(
+        self, logits: Tensor, labels: Tensor, aims: Tensor, reference: Tensor | None = None
+    ) -> Tensor:
+        """The loss, [L, 1]; kl needs the log-probabilities at the images, see `known`."""
+        if reference is not None:
+            return divergence(logits, reference)[:, None]
         loss = loss_for(self.loss, logits.shape[1], aimed=self.target is not None, plain=True)
         return loss(logits, labels, aims)[:, None]
 
@@ -152,6 +182,36 @@ class PGD(Attack):
     def finished(self, state: PgdState) -> Tensor:
         """Whether the point of the last step has been seen, bool [L]."""
         return state.evals > self.steps
+
+    def _moved(self, keys: Keys, shape: torch.Size) -> Tensor:
+        """Random start relative to the images, [L, C, H, W]."""
+        if self.noise is None:
+            return self.ball.sample(keys, shape).mul_(float(self.eps))
+        return keys.normal(*shape).mul_(self.noise)
+
+    def _check_divergence(self) -> None:
+        if self.loss != "kl":
+            return
+        if self.target is not None:
+            raise BadValueError(
+                f"loss=kl moves away from what the model says of the image and reaches for no "
+                f"class: leave target={self.target} out, or take loss=cross_entropy"
+            )
+        if not self.random_start:
+            raise BadValueError(
+                "loss=kl has no gradient at the image itself: set random_start=True, "
+                "as in pgd(loss=kl, noise=0.001)"
+            )
+
+    def _check_noise(self) -> None:
+        if self.noise is None:
+            return
+        check_positive("noise", self.noise)
+        object.__setattr__(self, "noise", float(self.noise))
+        if not self.random_start:
+            raise BadValueError(
+                f"noise={self.noise} is a random start: set random_start=True or leave noise out"
+            )
 
     def _accelerated(self, state: PgdState, gradients: Tensor) -> Tensor:
         """Velocity after this gradient, of which each has L1 size 1."""

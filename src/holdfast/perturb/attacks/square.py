@@ -123,6 +123,10 @@ class Square(Attack):
         """Lanes that have asked for `queries` images."""
         return state.query >= self.queries
 
+    def result(self, state: SquareState) -> Tensor:
+        """The image of the largest loss."""
+        return state.best
+
     def _loss(self, logits: Tensor, state: SquareState) -> Tensor:
         away = _LOSSES[self.loss]
         lowest, highest = state.aims.aminmax()

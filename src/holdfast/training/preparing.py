@@ -1,0 +1,193 @@
+"""From a recipe to what is trained: the network with its first weights, and the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from holdfast.core.errors import BadValueError
+from holdfast.core.identity import digest_json
+from holdfast.data import Broken, Dataset, choose, open_dataset
+from holdfast.models import Classifier, Preprocessing, load_model
+from holdfast.models.saved import SavedModel
+from holdfast.training.batches import Pipeline, TrainingData, holdout
+from holdfast.training.recipe import Recipe
+from holdfast.training.validation import Examined
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a trainer needs.
+
+    Attributes:
+        recipe: By which it was prepared.
+        classifier: With the weights to start from.
+        data: Training images.
+        train_part: Some of them, to measure accuracy on; None where none are wanted.
+        validation: Images held out, as many as are measured; None where there are none.
+        fingerprint: Of the training images.
+        notes: What a person should know.
+    """
+
+    recipe: Recipe
+    classifier: Classifier
+    data: TrainingData
+    train_part: Examined | None
+    validation: Examined | None
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def savable(self, classifier: Classifier) -> Any:
+        """Network whose weights are kept."""
+        return classifier.net
+
+    def saved(self, weights: str) -> SavedModel:
+        """What says how to build the network again."""
+        return SavedModel(
+            name=self.recipe.model.name,
+            classes=self.classifier.classes,
+            class_names=self.data.classes,
+            preprocessing=self.classifier.preprocessing,
+            weights=weights,
+        )
+
+
+def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepared:
+    """Open the images, build the network, and set images apart for validation.
+
+    Raises:
+        HoldfastError: Data, model or augmentations that cannot be used, or do not fit together.
+    """
+    dataset = open_dataset(recipe.data.name, split=recipe.data.split, labels=recipe.data.labels)
+    classifier = starting_point(recipe, len(dataset.classes), device=device)
+    chosen = choose(len(dataset), recipe.data.n or len(dataset))
+    learned, held = _divided(recipe, dataset, chosen)
+    data = TrainingData(
+        dataset,
+        learned,
+        Pipeline(recipe.augment),
+        classifier.preprocessing,
+        seed=recipe.seed,
+        workers=workers,
+    )
+    notes = [f"{len(data.broken)} images cannot be read and are left out"] if data.broken else []
+    return Prepared(
+        recipe=recipe,
+        classifier=classifier,
+        data=data,
+        train_part=_train_part(recipe, data),
+        validation=_validation(recipe, dataset, held, classifier, notes),
+        fingerprint=digest_json([dataset.fingerprint(), learned]),
+        notes=tuple(notes),
+    )
+
+
+def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Classifier:
+    """Network of a recipe as it is before the first step.
+
+    Raises:
+        HoldfastError: No such model, weights that do not fit, or a network that is no module.
+    """
+    wanted = recipe.model
+    classifier = load_model(
+        wanted.name,
+        weights=wanted.weights,
+        weights_part=wanted.part,
+        classes=classes,
+        device=device,
+        pretrained=wanted.pretrained,
+        init_seed=recipe.seed,
+    )
+    if not isinstance(classifier.net, torch.nn.Module):
+        raise BadValueError(
+            f"{wanted.name} is a function, and only a torch module has weights to train; return "
+            "a module"
+        )
+    preprocessing = _preprocessing(recipe, classifier.preprocessing)
+    if preprocessing == classifier.preprocessing:
+        return classifier
+    card = replace(classifier.card, preprocessing=preprocessing)
+    return Classifier(classifier.net, card, classifier.device).probe()
+
+
+def _preprocessing(recipe: Recipe, own: Preprocessing) -> Preprocessing:
+    size = recipe.data.size
+    if size is not None:
+        own = own.resized_to(size, recipe.data.resize or "short")
+    elif recipe.data.resize is not None and own.input_size is not None:
+        own = own.resized_to(own.input_size, recipe.data.resize)
+    if recipe.model.mean is not None and recipe.model.std is not None:
+        own = replace(own, mean=recipe.model.mean, std=recipe.model.std)
+    return own
+
+
+def _divided(
+    recipe: Recipe, dataset: Dataset, chosen: list[int]
+) -> tuple[list[int], list[int] | None]:
+    """Positions to learn from, and those of them that are held out."""
+    share = recipe.data.validation
+    if not isinstance(share, float):
+        return chosen, None
+    labels = _labels(dataset, chosen)
+    learned, held = holdout(labels, share)
+    return [chosen[i] for i in learned], [chosen[i] for i in held]
+
+
+def _labels(dataset: Dataset, chosen: Sequence[int]) -> np.ndarray:
+    """Class of each image; -1 of one that cannot be read."""
+    known = getattr(dataset, "labels", None)
+    if known is not None:
+        return np.asarray(known)[chosen]
+    read = dataset.read(chosen)
+    return np.array([-1 if isinstance(one, Broken) else one.label for one in read])
+
+
+def _train_part(recipe: Recipe, data: TrainingData) -> Examined | None:
+    if not recipe.validate_with.train_n:
+        return None
+    rows = choose(len(data), recipe.validate_with.train_n)
+    images, labels = data.plain(rows)
+    return Examined(images, labels, data.samples[rows])
+
+
+def _validation(
+    recipe: Recipe,
+    dataset: Dataset,
+    held: list[int] | None,
+    classifier: Classifier,
+    notes: list[str],
+) -> Examined | None:
+    wanted = recipe.data.validation
+    if wanted is None:
+        return None
+    if held is None:
+        name = recipe.data.validation_name or recipe.data.name
+        classes = len(dataset.classes)
+        dataset = open_dataset(name, split=str(wanted), labels=recipe.data.labels)
+        if len(dataset.classes) != classes:
+            raise BadValueError(
+                f"{name} has {len(dataset.classes)} classes for validation, and the training "
+                f"images have {classes}; name a set of the same classes"
+            )
+        held = list(range(len(dataset)))
+    ids = [held[place] for place in choose(len(held), recipe.validate_with.n)]
+    images, labels, kept = [], [], []
+    for sample in dataset.read(ids):
+        if isinstance(sample, Broken):
+            notes.append(f"validation image {sample.name} cannot be read: {sample.reason}")
+            continue
+        images.append(torch.from_numpy(np.array(classifier.prepare(sample.image))))
+        labels.append(sample.label)
+        kept.append(sample.id)
+    if len({image.shape for image in images}) != 1:
+        raise BadValueError(
+            f"the validation images of {dataset.name} have different shapes; give data.size"
+            if images
+            else f"no validation image of {dataset.name} can be read"
+        )
+    stack = torch.stack(images).permute(0, 3, 1, 2).float().div_(255)
+    return Examined(stack, torch.tensor(labels), torch.tensor(kept))

@@ -1,0 +1,169 @@
+"""Which weights learn, at which rates, and what stays in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.core.errors import BadValueError
+from holdfast.models import head_layers
+from holdfast.training.recipe import OptimizerSection, ProtocolSection, Recipe
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001 - torch has no public base of them
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+)
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)  # noqa: SLF001 - as above
+_LISTS = (nn.Sequential, nn.ModuleList)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run with one set of learning weights and one optimizer.
+
+    Attributes:
+        kind: full, linear_probe or last_k.
+        first: Its first epoch, from 1.
+        epochs: How many.
+    """
+
+    kind: str
+    first: int
+    epochs: int
+
+    @property
+    def last(self) -> int:
+        """Its last epoch."""
+        return self.first + self.epochs - 1
+
+
+def phases(recipe: Recipe) -> tuple[Phase, ...]:
+    """Phases of a recipe in order; only lp_ft has two."""
+    kind, epochs = recipe.protocol.kind, recipe.train.epochs
+    probe = recipe.protocol.probe_epochs
+    if probe is not None:
+        return Phase("linear_probe", 1, probe), Phase("full", probe + 1, epochs - probe)
+    return (Phase("full" if kind == "scratch" else kind, 1, epochs),)
+
+
+class Learning:
+    """A network's weights and modes in one phase.
+
+    Making one sets `requires_grad`; `modes` is called before every pass that trains, so that
+    what is frozen stays frozen after anyone has called `train` on the network.
+    """
+
+    def __init__(self, net: nn.Module, protocol: ProtocolSection, phase: Phase) -> None:
+        self.net = net
+        names = head_layers(net)
+        modules = dict(net.named_modules())
+        if not names and phase.kind != "full":
+            raise BadValueError(f"{type(net).__name__} has no last layer that could learn alone")
+        self._heads = [modules[name] for name in names]
+        learning = [net]
+        if phase.kind != "full":
+            learning = [*self._heads, *_last_blocks(net, names, phase, protocol.blocks)]
+        self._frozen = [] if phase.kind == "full" else [net]
+        self._learning = learning
+        self._norms = (
+            [m for m in net.modules() if isinstance(m, BATCH_NORMS)] if protocol.freeze_bn else []
+        )
+        net.requires_grad_(False)
+        for module in learning:
+            module.requires_grad_(True)
+        for module in self._norms:
+            module.requires_grad_(False)
+
+    def modes(self) -> None:
+        """Training mode for what learns, evaluation mode for the rest."""
+        for module in self._frozen:
+            module.eval()
+        for module in self._learning:
+            module.train()
+        for module in self._norms:
+            module.eval()
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Weights that learn, in the network's order."""
+        return [p for p in self.net.parameters() if p.requires_grad]
+
+    def groups(self, settings: OptimizerSection) -> list[dict[str, Any]]:
+        """Parameter groups: backbone and head, each with and without decay; none empty.
+
+        Biases, and the weights of normalizations, are not decayed unless `decay_all`.
+        """
+        heads = {id(p) for head in self._heads for p in head.parameters()}
+        spared = set() if settings.decay_all else _not_decayed(self.net)
+        found: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in self.parameters:
+            lr, decay = settings.lr, settings.weight_decay
+            if id(parameter) in heads:
+                lr = lr if settings.head_lr is None else settings.head_lr
+                head_decay = settings.head_weight_decay
+                decay = decay if head_decay is None else head_decay
+            if id(parameter) in spared:
+                decay = 0.0
+            found.setdefault((lr, decay), []).append(parameter)
+        return [
+            {"params": params, "lr": lr, "weight_decay": decay, "base_lr": lr}
+            for (lr, decay), params in found.items()
+        ]
+
+
+def make_optimizer(
+    groups: Iterable[dict[str, Any]], settings: OptimizerSection
+) -> torch.optim.Optimizer:
+    """Optimizer of these groups."""
+    groups = list(groups)
+    if settings.kind == "sgd":
+        return torch.optim.SGD(
+            groups, momentum=settings.momentum, nesterov=settings.nesterov
+        )
+    kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
+    return kind(groups, betas=settings.betas)
+
+
+def _not_decayed(net: nn.Module) -> set[int]:
+    norms = {id(p) for m in net.modules() if isinstance(m, _NORMS) for p in m.parameters()}
+    biases = {id(p) for name, p in net.named_parameters() if name.rpartition(".")[2] == "bias"}
+    return norms | biases
+
+
+def _last_blocks(
+    net: nn.Module, heads: tuple[str, ...], phase: Phase, count: int
+) -> list[nn.Module]:
+    """The last blocks in the network's order, for last_k.
+
+    A block is an entry of the network's longest chains: of each list of layers that holds no
+    further list, or a layer of its own that has weights.
+    """
+    if phase.kind != "last_k":
+        return []
+    blocks = [m for name, m in _blocks(net) if name not in heads and _has_weights(m)]
+    if count > len(blocks):
+        raise BadValueError(
+            f"protocol.blocks={count}, but {type(net).__name__} has {len(blocks)} blocks before "
+            "its last layer; give fewer, or protocol.kind=full"
+        )
+    return blocks[-count:]
+
+
+def _blocks(net: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in net.named_children():
+        path = f"{prefix}{name}"
+        inner = isinstance(child, _LISTS) and any(_has_weights(one) for one in child)
+        found += _blocks(child, f"{path}.") if inner else [(path, child)]
+    return found
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None

@@ -1,0 +1,396 @@
+"""A training from recipe to folder: prepared, run, kept, and taken up again."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+
+from holdfast.core.errors import BadValueError, ChangedInputError, MissingError
+from holdfast.core.version import VERSION
+from holdfast.models import Classifier, digest_state, read_weights
+from holdfast.records import write_whole
+from holdfast.records.trainings import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    LAST_FILE,
+    MODEL_FILE,
+    RECIPE_FILE,
+    TRAINING_FILE,
+    Training,
+    add_curve,
+    cut_curves,
+    read_training,
+    write_training,
+)
+from holdfast.training.checkpoint import read_tensors, save_tensors
+from holdfast.training.preparing import Prepared, prepare
+from holdfast.training.reading import read_body, recipe_of, write_recipe
+from holdfast.training.recipe import Recipe, changed_fields
+from holdfast.training.trainer import DivergedError, Stepped, Sums, Trainer
+from holdfast.training.validation import Accuracy
+from holdfast.training.watching import Watch
+
+_LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not decide the weights.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:1 or mps.
+        workers: Processes that read images, where they do not fit into memory.
+        save_every: Seconds between two checkpoints.
+        command: What was typed, for the record.
+        stopping: Asked after every step; a reason ends the run there, to be resumed.
+    """
+
+    device: str = "auto"
+    workers: int = 0
+    save_every: float = 60.0
+    command: str = ""
+    stopping: Callable[[], str] = field(default=lambda: "")
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run is prepared, or taken up again at a step."""
+
+    training: Training
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A row of the curves; see `holdfast.records.trainings`."""
+
+    row: dict[str, Any]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run has ended, as planned or not; see `status` and `reason`."""
+
+    training: Training
+
+
+Event = Started | Stepped | Validated | Noted | Finished
+
+
+def train(recipe: Recipe, folder: str | Path, options: Options | None = None) -> Iterator[Event]:
+    """Train by a recipe in a folder, or go on with what is there.
+
+    The folder gets `recipe.yaml` (every field), `run.json` (versions, machine, outcome),
+    `curves.jsonl`, `best.safetensors` and `last.safetensors` with `model.json`, by which the folder
+    is a model for `load_model` and `holdfast measure`, and `checkpoint.safetensors` to go on from.
+    A finished run is not run again.
+
+    Raises:
+        ChangedInputError: The folder holds a run of another recipe, or its data have changed.
+        DivergedError: The loss is no number any more; the record says so.
+        HoldfastError: Input that cannot be used.
+    """
+    folder, options = Path(folder).expanduser(), options or Options()
+    known = _known(folder, recipe)
+    if known is not None and known.status in ("finished", "stopped"):
+        yield Finished(known)
+        return
+    prepared = prepare(recipe, device=options.device, workers=options.workers)
+    session = _Session(prepared, folder, options, known)
+    with closing(session.events()) as events:
+        yield from events
+
+
+def resume(folder: str | Path, options: Options | None = None) -> Iterator[Event]:
+    """Go on with the run in a folder, by the recipe that lies there.
+
+    Raises:
+        MissingError: No run in the folder.
+        ChangedInputError: Its recipe has been edited since.
+    """
+    folder = Path(folder).expanduser()
+    return train(read_recipe(folder), folder, options)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Recipe of the run in a folder.
+
+    Raises:
+        MissingError: There is none.
+    """
+    path = folder / RECIPE_FILE
+    if not path.is_file():
+        raise MissingError(f"no {RECIPE_FILE} in {folder}: `holdfast train run` writes it")
+    return recipe_of(read_body(path.read_text(encoding="utf-8"), str(path)))
+
+
+def _known(folder: Path, recipe: Recipe) -> Training | None:
+    """What is in the folder, if it is a run of this recipe."""
+    if not (folder / TRAINING_FILE).is_file():
+        return None
+    there = read_training(folder)
+    if there.digest == recipe.digest:
+        return there
+    changes = changed_fields(recipe_of(there.recipe), recipe)
+    raise ChangedInputError(
+        f"{folder} holds a run of another recipe: {'; '.join(changes) or 'an older form of it'}. "
+        "Choose another folder, or take these fields back"
+    )
+
+
+class _Session:
+    """One process' work on a run."""
+
+    def __init__(
+        self, prepared: Prepared, folder: Path, options: Options, known: Training | None
+    ) -> None:
+        self.prepared, self.folder, self.options = prepared, folder, options
+        self.recipe = prepared.recipe
+        self.trainer = Trainer(self.recipe, prepared.classifier, prepared.data)
+        self.main = self.trainer.accelerator.is_main_process
+        self.training = known or self._fresh()
+        self.watch = Watch(self.recipe)
+        self.seconds = self.training.seconds
+        self.shown = 0  # notes told
+        self._resumed = self._restore() if known is not None else False
+
+    def events(self) -> Iterator[Event]:
+        """Run to the end, saving on the way, whatever ends it."""
+        if not self._resumed:
+            self._begin()
+        self._mark(status="running", reason="")
+        yield Started(self.training, self.trainer.step, self.trainer.steps)
+        for note in self.prepared.notes:
+            yield Noted(note)
+        if self.trainer.step == 0:
+            yield from self._validate(first=True)
+        try:
+            yield from self._steps()
+        except DivergedError as error:
+            self._mark(status="failed", reason=str(error), flags={"diverged"})
+            raise
+
+    def _steps(self) -> Iterator[Event]:
+        saved = begun = time.monotonic()
+        before = self.seconds
+        for stepped in self.trainer.run():
+            self.seconds = before + time.monotonic() - begun
+            yield stepped
+            yield from self._notes()
+            ends = stepped.ends_epoch or self.trainer.step == self.trainer.steps
+            if ends and self._due(stepped.epoch):
+                yield from self._validate()
+            reason = self.options.stopping()
+            if reason:
+                self._save()
+                self._mark(status="interrupted", reason=reason)
+                yield Finished(self.training)
+                return
+            ended = self._ended()
+            if ended:
+                yield from self._finish("stopped", ended)
+                return
+            if time.monotonic() - saved > self.options.save_every:
+                self._save()
+                saved = time.monotonic()
+        yield from self._finish("finished", "")
+
+    def _due(self, epoch: int) -> bool:
+        every = self.recipe.validate_with.every
+        return epoch % every == 0 or self.trainer.step == self.trainer.steps
+
+    def _validate(self, *, first: bool = False) -> Iterator[Event]:
+        """Measure, keep the row, and the weights if they are the best so far."""
+        if self.main:
+            row = self._row(first=first)
+            best = self.watch.take(row)
+            add_curve(self.folder, row)
+            if best and not first:
+                save_tensors(self.folder / BEST_FILE, self._weights())
+                self._write_model()
+            yield Validated(row, best)
+        self.trainer.sums = Sums()
+        self._share_watch()
+        self.trainer.student.resume()
+
+    def _row(self, *, first: bool) -> dict[str, Any]:
+        trainer, sums = self.trainer, self.trainer.sums
+        attack = self.recipe.robust_attack
+        found = {
+            name: None if one is None else one.accuracy(trainer.result, attack)
+            for name, one in (
+                ("train", self.prepared.train_part),
+                ("validation", self.prepared.validation),
+            )
+        }
+        row: dict[str, Any] = {
+            "epoch": 0.0 if first else trainer.epoch,
+            "step": trainer.step,
+            "seconds": self.seconds,
+            "loss": sums.loss / sums.images if sums.images else None,
+            "gradient_norm": sums.norm / sums.steps if sums.steps else None,
+            "learning_rate": None if first else trainer.learning_rate,
+            "radius_factor": None if first else trainer.radius,
+        }
+        for name, accuracy in found.items():
+            row |= _columns(name, accuracy)
+        return row
+
+    def _share_watch(self) -> None:
+        """Let every process know what the main one has measured."""
+        if self.trainer.accelerator.num_processes > 1:
+            shared = [self.watch]
+            broadcast_object_list(shared)
+            self.watch = shared[0]
+
+    def _notes(self) -> Iterator[Event]:
+        while self.shown < len(self.trainer.notes):
+            note = self.trainer.notes[self.shown]
+            self.shown += 1
+            self._mark(notes=(*self.training.notes, note))
+            yield Noted(note)
+
+    def _ended(self) -> str:
+        """Why the run is to end before its time, or nothing."""
+        return self.watch.stop
+
+    def _finish(self, status: str, reason: str) -> Iterator[Event]:
+        digest = ""
+        if self.main:
+            save_tensors(self.folder / LAST_FILE, self._weights())
+            best = (self.folder / BEST_FILE).exists()
+            kept = BEST_FILE if best else LAST_FILE
+            self._write_model(kept)
+            digest = digest_state(read_weights(self.folder / kept))
+        self._save()
+        self._mark(status=status, reason=reason, weights_digest=digest)
+        yield Finished(self.training)
+
+    def _begin(self) -> None:
+        """Write what says what this folder is, before the first step."""
+        if not self.main:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = write_recipe(self.recipe)
+        write_whole(self.folder / RECIPE_FILE, lambda part: part.write_text(text, "utf-8"))
+        cut_curves(self.folder, -1)
+        for name in (BEST_FILE, LAST_FILE, CHECKPOINT_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        if self.main:
+            tensors, numbers = self.trainer.state()
+            numbers |= {"watch": self.watch.state(), "seconds": self.seconds}
+            save_tensors(self.folder / CHECKPOINT_FILE, tensors, numbers)
+
+    def _restore(self) -> bool:
+        """Take up the checkpoint, if there is one; whether there was."""
+        path = self.folder / CHECKPOINT_FILE
+        if not path.is_file():
+            return False
+        if self.training.data_fingerprint != self.prepared.fingerprint:
+            raise ChangedInputError(
+                f"the images of {self.recipe.data.name} are not those that the run in "
+                f"{self.folder} began with; bring them back, or choose another folder"
+            )
+        tensors, numbers = read_tensors(path)
+        self.trainer.restore(tensors, numbers)
+        self.watch.restore(numbers["watch"])
+        self.seconds = float(numbers["seconds"])
+        if self.main:
+            cut_curves(self.folder, self.trainer.step)
+        self._mark(resumed=self.training.resumed + 1)
+        return True
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        net: Any = self.prepared.savable(self.trainer.result)
+        return dict(net.state_dict())
+
+    def _write_model(self, weights: str = BEST_FILE) -> None:
+        text = self.prepared.saved(weights).text()
+        write_whole(self.folder / MODEL_FILE, lambda part: part.write_text(text, "utf-8"))
+
+    def _mark(self, *, flags: set[str] | None = None, **changes: Any) -> None:
+        """Bring the record up to date."""
+        known = set(self.training.flags) | self.watch.flags | (flags or set())
+        self.training = replace(
+            self.training,
+            steps=self.trainer.step,
+            epochs=self.trainer.epoch,
+            seconds=self.seconds,
+            best_epoch=self.watch.best_epoch,
+            best_score=self.watch.best_score,
+            flags=tuple(sorted(known)),
+            **changes,
+        )
+        if self.main:
+            write_training(self.folder, self.training)
+
+    def _fresh(self) -> Training:
+        prepared, recipe = self.prepared, self.recipe
+        attack = recipe.robust_attack
+        return Training(
+            digest=recipe.digest,
+            recipe=recipe.body(),
+            changed=recipe.changed,
+            status="running",
+            model=recipe.model.name,
+            data=recipe.data.name,
+            classes=len(prepared.data.classes),
+            images=len(prepared.data),
+            validation_images=0 if prepared.validation is None else len(prepared.validation.labels),
+            best_epoch=None,
+            best_score=None,
+            score="accuracy" if attack is None else f"robust accuracy under {attack.text}",
+            flags=(),
+            notes=prepared.notes,
+            command=self.options.command,
+            version=VERSION,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={name: version_of(name) for name in _LIBRARIES},
+            machine=_machine(prepared.classifier, self.trainer),
+            data_fingerprint=prepared.fingerprint,
+            resumed=0,
+        )
+
+
+def _columns(name: str, accuracy: Accuracy | None) -> dict[str, Any]:
+    if accuracy is None:
+        return {f"{name}_accuracy": None, f"{name}_robust": None, f"{name}_n": None}
+    return {
+        f"{name}_accuracy": accuracy.clean,
+        f"{name}_robust": accuracy.robust,
+        f"{name}_n": accuracy.count,
+    }
+
+
+def _machine(classifier: Classifier, trainer: Trainer) -> dict[str, str | int]:
+    device = classifier.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": str(device),
+        "processor": name,
+        "processes": trainer.accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }

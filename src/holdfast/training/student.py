@@ -1,0 +1,112 @@
+"""The network that learns: its modes while it trains, and while images are crafted on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+from torch import Tensor, nn
+
+from holdfast.models import Classifier
+from holdfast.training.protocols import BATCH_NORMS, Learning
+
+Crafting = Literal["eval", "batch", "train"]
+
+
+class Whole(nn.Module):
+    """Preprocessing, network, and what a self-supervised objective adds, as one module."""
+
+    def __init__(self, classifier: Classifier, companion: nn.Module | None = None) -> None:
+        super().__init__()
+        self.net = cast("nn.Module", classifier.net)
+        self.companion = companion
+        self._forward = classifier.forward
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, or projections of a companion, of images [B, C, H, W] in [0, 1]."""
+        found = self._forward(images)
+        return found if self.companion is None else self.companion(found)
+
+
+class Student:
+    """Callable on images in training mode; `search` is what attacks see.
+
+    What is frozen stays in evaluation mode whatever anyone else has called on the network: the
+    modes are set before each pass.
+
+    Args:
+        classifier: The network with its preprocessing.
+        module: `Whole`, as it is or as accelerate wraps it.
+        learning: Which layers are in training mode.
+        crafting: See `TrainSection.crafting`.
+    """
+
+    def __init__(
+        self, classifier: Classifier, module: nn.Module, learning: Learning, crafting: Crafting
+    ) -> None:
+        self.classifier = classifier
+        self.module = module
+        self._learning = learning
+        self._crafting = crafting
+        self._mode = ""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self._enter("train")
+        logits: Tensor = self.module(images)
+        return logits
+
+    @property
+    def companion(self) -> Any:
+        """What a self-supervised objective adds; None for others."""
+        whole = getattr(self.module, "module", self.module)
+        return whole.companion
+
+    def search(self, images: Tensor) -> Tensor:
+        """Logits in the mode in which images are crafted."""
+        self._enter(self._crafting)
+        if self._crafting != "batch":
+            return self.classifier.forward(images)
+        with _unchanged(self._norms()):
+            return self.classifier.forward(images)
+
+    def resume(self) -> None:
+        """Set the modes anew: someone else has had the network."""
+        self._mode = ""
+
+    def _enter(self, mode: str) -> None:
+        if mode == self._mode:
+            return
+        if mode == "train":
+            self._learning.modes()
+        elif mode == "eval":
+            self._net.eval()
+        else:
+            self._net.eval()
+            for norm in self._norms():
+                norm.train()
+        self._mode = mode
+
+    @property
+    def _net(self) -> nn.Module:
+        return cast("nn.Module", self.classifier.net)
+
+    def _norms(self) -> list[nn.Module]:
+        return [m for m in self._net.modules() if isinstance(m, BATCH_NORMS)]
+
+
+@contextmanager
+def _unchanged(norms: list[nn.Module]) -> Iterator[None]:
+    """Use batch statistics, and leave the running ones as they are."""
+    tracking = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+        norm.__dict__["_kept"] = (norm.running_mean, norm.running_var)
+        norm._buffers["running_mean"] = norm._buffers["running_var"] = None  # noqa: SLF001
+    try:
+        yield
+    finally:
+        for norm, before in zip(norms, tracking, strict=True):
+            norm.track_running_stats = before
+            mean, variance = norm.__dict__.pop("_kept")
+            norm._buffers["running_mean"], norm._buffers["running_var"] = mean, variance  # noqa: SLF001

@@ -1,0 +1,417 @@
+"""The training loop: one step after another, each decided by the recipe and its number alone.
+
+All randomness is keyed by step, epoch and sample, so what a step does depends on where the run
+stands and on nothing else: a run that is taken up again in the middle of an epoch ends with the
+weights of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from holdfast.core.errors import BadValueError
+from holdfast.core.randomness import keys_for
+from holdfast.models import Classifier
+from holdfast.training.batch import TrainingBatch
+from holdfast.training.batches import TrainingData
+from holdfast.training.checkpoint import State, optimizer_state, pack, restore_optimizer, unpack
+from holdfast.training.objectives import Objective
+from holdfast.training.protocols import BATCH_NORMS, Learning, Phase, make_optimizer, phases
+from holdfast.training.recipe import Recipe
+from holdfast.training.schedules import Moment, momentum, radius_factor, rate_factor
+from holdfast.training.steps import Work
+from holdfast.training.student import Student, Whole
+
+_FULL = ("out of memory", "can't allocate memory")  # what torch says on devices that say no more
+
+
+class DivergedError(BadValueError):
+    """The loss or its gradient is no number any more; the weights are those before the step."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step.
+
+    Attributes:
+        step: Steps taken so far.
+        epoch: In which, from 1.
+        batch: Steps taken of this epoch.
+        batches: Steps of an epoch.
+        loss: Mean over the batch.
+    """
+
+    step: int
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether it is the last one of its epoch."""
+        return self.batch == self.batches
+
+
+@dataclass
+class Sums:
+    """What has added up since the last look at it."""
+
+    loss: float = 0.0
+    norm: float = 0.0
+    images: int = 0
+    steps: int = 0
+
+    def add(self, loss: float, norm: float, images: int) -> None:
+        """Count one step."""
+        self.loss += loss * images
+        self.norm += norm
+        self.images += images
+        self.steps += 1
+
+
+class Trainer:
+    """Trains one classifier by a recipe, in place.
+
+    Args:
+        recipe: What decides the weights.
+        classifier: With the weights to start from, on its device.
+        data: Training images.
+        accelerator: Devices and precision; by default one process on the classifier's device.
+
+    Attributes:
+        step: Steps taken.
+        notes: What a person should know, in order; said once each.
+        sums: Since whoever reads them has last replaced them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classifier: Classifier,
+        data: TrainingData,
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.classifier = classifier
+        self.data = data
+        self.accelerator = accelerator or accelerator_for(recipe, classifier)
+        self.batches = data.steps(recipe.train.batch_size)
+        self.step = 0
+        self.notes: list[str] = []
+        self.sums = Sums()
+        self.extra: State = {}
+        recipe.step.check(recipe.objective)
+        self._micro = recipe.train.micro_batch
+        self._whole = Whole(classifier, _companion(recipe, classifier)).to(classifier.device)
+        self._average: AveragedModel | None = None
+        if recipe.train.ema is not None:
+            averaging = get_ema_multi_avg_fn(recipe.train.ema)
+            self._average = AveragedModel(
+                cast("nn.Module", classifier.net), multi_avg_fn=averaging, use_buffers=True
+            )
+        self._phase = phases(recipe)[0]
+        self._begin(self._phase)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the part of the one that runs."""
+        return self.step / self.batches
+
+    @property
+    def radius(self) -> float:
+        """Part of the radius of the objective's attack in the epoch of the last step."""
+        return radius_factor(self.recipe.train, max(1, -(-self.step // self.batches)))
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        planned = self.recipe.train.epochs * self.batches
+        return min(planned, self.recipe.train.max_steps or planned)
+
+    @property
+    def result(self) -> Classifier:
+        """What the run has made so far, in evaluation mode: the averaged weights, if any are."""
+        self.student.resume()
+        if self._average is None:
+            return self.classifier
+        twin = copy.copy(self.classifier)
+        twin.net = self._average.module.eval()
+        return twin
+
+    def run(self) -> Iterator[Stepped]:
+        """Take the steps that are left.
+
+        Raises:
+            DivergedError: The loss or its gradient is no number.
+            BadValueError: Not even one image fits into memory.
+        """
+        while self.step < self.steps:
+            epoch, start = divmod(self.step, self.batches)
+            yield from self._epoch(epoch + 1, start)
+
+    def state(self) -> tuple[State, dict[str, Any]]:
+        """All that the next step depends on: tensors, and plain numbers."""
+        memory, numbers = optimizer_state(self._optimizer.optimizer)
+        average = {} if self._average is None else self._average.state_dict()
+        tensors = pack(
+            whole=self._whole.state_dict(), optimizer=memory, average=average, extra=self.extra
+        )
+        scaler = self.accelerator.scaler
+        body = {
+            "step": self.step,
+            "micro": self._micro,
+            "sums": vars(self.sums),
+            "optimizer": numbers,
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        return tensors, body
+
+    def restore(self, tensors: State, body: dict[str, Any]) -> None:
+        """Go back to what `state` gave."""
+        self.step, self._micro = body["step"], body["micro"]
+        self.sums = Sums(**body["sums"])
+        self.extra = unpack(tensors, "extra")
+        for phase in phases(self.recipe):
+            # A phase that has just ended still owns the memory; its successor starts afresh.
+            if phase.first <= max(1, -(-self.step // self.batches)) <= phase.last:
+                self._begin(phase)
+        self._whole.load_state_dict(unpack(tensors, "whole"))
+        restore_optimizer(
+            self._optimizer.optimizer, unpack(tensors, "optimizer"), body["optimizer"]
+        )
+        if self._average is not None:
+            self._average.load_state_dict(unpack(tensors, "average"))
+        if body["scaler"] and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(body["scaler"])
+
+    def _begin(self, phase: Phase) -> None:
+        """Make the optimizer of a phase."""
+        self._phase = phase
+        # Accelerate wraps a module once, for the weights that learn then.
+        self._whole = Whole(self.classifier, self._whole.companion)
+        self.accelerator.free_memory()
+        net = cast("nn.Module", self.classifier.net)
+        self._learning = Learning(net, self.recipe.protocol, phase)
+        groups = self._learning.groups(self.recipe.optimizer)
+        companion = self._whole.companion
+        if companion is not None:
+            settings = self.recipe.optimizer
+            own = [p for p in companion.parameters() if p.requires_grad]
+            rate = settings.head_lr or settings.lr
+            decay = settings.weight_decay
+            groups.append({"params": own, "lr": rate, "weight_decay": decay, "base_lr": rate})
+        self._check_batch_norm()
+        made = make_optimizer(groups, self.recipe.optimizer)
+        module, self._optimizer = self.accelerator.prepare(self._whole, made)
+        self.student = Student(
+            self.classifier, module, self._learning, self.recipe.train.crafting
+        )
+        self._parameters = [p for group in groups for p in group["params"]]
+
+    def _epoch(self, epoch: int, start: int) -> Iterator[Stepped]:
+        if not self._phase.first <= epoch <= self._phase.last:
+            self._begin(next(p for p in phases(self.recipe) if p.first <= epoch <= p.last))
+        factor = radius_factor(self.recipe.train, epoch)
+        objective = self.recipe.objective.grown(factor)
+        stream = self.data.batches(
+            epoch,
+            batch_size=self.recipe.train.batch_size,
+            start=start,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        for place, batch in enumerate(stream, start + 1):
+            loss = self._step(objective, batch.to(self.classifier.device), epoch)
+            self.step += 1
+            yield Stepped(self.step, epoch, place, self.batches, loss)
+            if self.step >= self.steps:
+                return
+
+    def _step(self, objective: Objective, batch: TrainingBatch, epoch: int) -> float:
+        """All replays of a batch; its mean loss."""
+        step = self.recipe.step
+        losses = norms = 0.0
+        for replay in range(step.replays):
+            self._set_rates(replay)
+            stream = f"training attack {epoch}" + (f" replay {replay}" if replay else "")
+            keys = keys_for(batch.ids, seed=self.recipe.seed, stream=stream)
+            with _keyed(self.recipe.seed, self.step, replay, self.classifier.device):
+                loss = self._gradients(objective, batch, keys.to(self.classifier.device))
+            norm = self._norm()
+            self._check(loss, norm)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            losses, norms = losses + loss, norms + norm
+        if self._average is not None:
+            self._average.update_parameters(cast("nn.Module", self.classifier.net))
+        after = getattr(objective, "after_step", None)
+        if after is not None:
+            after(self.student, (self.step + 1) / self.steps)
+        loss, norm = losses / step.replays, norms / step.replays
+        self.sums.add(loss, norm, len(batch))
+        return loss
+
+    def _gradients(self, objective: Objective, batch: TrainingBatch, keys: Any) -> float:
+        """Gradients of the mean loss, in as many portions as memory asks for; that loss."""
+        buffers = [(b, b.clone()) for b in self._whole.buffers()]
+        while True:
+            try:
+                return self._accumulated(objective, batch, keys)
+            except RuntimeError as error:  # also torch.OutOfMemoryError
+                if not _is_full(error):
+                    raise
+                self._micro = self._smaller(len(batch), error)
+            self._optimizer.zero_grad()
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            if self.classifier.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _accumulated(self, objective: Objective, batch: TrainingBatch, keys: Any) -> float:
+        size = self._micro or len(batch)
+        starts = list(range(0, len(batch), size))
+        total: Tensor | None = None
+        work = Work(
+            objective=objective,
+            classifier=self.student,
+            parameters=self._parameters,
+            nominal=len(batch),
+            backward=self.accelerator.backward,
+            buffers=list(self._whole.buffers()),
+            extra=self.extra,
+            epoch=self.step // self.batches,
+        )
+        for start in starts:
+            rows = slice(start, start + size)
+            work.start = start
+            # Processes exchange gradients once, with the last portion.
+            waits = nullcontext() if start == starts[-1] else self._unsynchronized()
+            with waits, self.accelerator.autocast():
+                portion = batch if len(starts) == 1 else batch.take(rows)
+                mine = keys if len(starts) == 1 else replace(keys, words=keys.words[rows])
+                losses = self.recipe.step.gradients(work, portion, mine)
+            part = losses.sum()
+            total = part if total is None else total + part
+        assert total is not None  # noqa: S101 - a batch has images
+        return float(total) / len(batch)
+
+    def _unsynchronized(self) -> Any:
+        return self.accelerator.no_sync(self.student.module)
+
+    def _smaller(self, count: int, error: RuntimeError) -> int:
+        before = self._micro or count
+        if before <= 1:
+            raise BadValueError(
+                "memory does not hold even one image of this size with its gradients; take a "
+                "larger device, smaller images (data.size) or a smaller model"
+            ) from error
+        after = (before + 1) // 2
+        self.notes.append(
+            f"memory does not hold {before} images at once: gradients are added over portions of "
+            f"{after} (train.micro_batch={after} says so from the start). The batch stays "
+            f"{self.recipe.train.batch_size}; batch normalization sees the portions"
+        )
+        return after
+
+    def _norm(self) -> float:
+        self.accelerator.unscale_gradients()
+        clip = self.recipe.train.clip
+        if clip is not None:
+            return float(torch.nn.utils.clip_grad_norm_(self._parameters, clip))
+        found = [p.grad for p in self._parameters if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(found))
+
+    def _check(self, loss: float, norm: float) -> None:
+        scaled = self.accelerator.scaler is not None  # which leaves such steps out by itself
+        if abs(loss) < float("inf") and (scaled or norm < float("inf")):
+            return
+        what = f"the loss is {loss}" if not abs(loss) < float("inf") else "its gradient is no number"
+        raise DivergedError(
+            f"{what} at step {self.step + 1}, in epoch {self.step // self.batches + 1}; the "
+            "weights of the last checkpoint are kept. Lower optimizer.lr "
+            f"({self.recipe.optimizer.lr:g}), set train.clip=1, or look for images that are not "
+            "finite"
+        )
+
+    def _set_rates(self, replay: int) -> None:
+        phase, replays = self._phase, self.recipe.step.replays
+        ahead = (phase.first - 1) * self.batches
+        done = (self.step - ahead) * replays + replay
+        end = min(phase.last * self.batches, self.steps) - ahead
+        moment = Moment(done, end * replays, self.batches * replays)
+        factor = rate_factor(self.recipe.schedule, moment)
+        inertia = momentum(self.recipe.schedule, moment)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+            if inertia is None:
+                continue
+            if "betas" in group:
+                group["betas"] = (inertia, group["betas"][1])
+            else:
+                group["momentum"] = inertia
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step; the largest of the groups'."""
+        return max(float(group["lr"]) for group in self._optimizer.param_groups)
+
+    def _check_batch_norm(self) -> None:
+        """Refuse portions of one image where their statistics would be used."""
+        size = min(self.recipe.train.batch_size // self.accelerator.num_processes, self._micro or 2)
+        self._learning.modes()
+        learns = any(
+            isinstance(m, BATCH_NORMS) and m.training
+            for m in cast("nn.Module", self.classifier.net).modules()
+        )
+        if size < 2 and learns:
+            raise BadValueError(
+                "batch normalization has no statistics of a single image: take train.batch_size "
+                "and train.micro_batch of at least 2 a device, or protocol.freeze_bn=true"
+            )
+
+
+def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
+    """One process, or this one of several that `accelerate launch` has started."""
+    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if recipe.train.precision == "float16" and classifier.device.type != "cuda":
+        raise BadValueError(
+            f"train.precision=float16 needs a CUDA device, and this one is {classifier.device}; "
+            "take bfloat16 or float32"
+        )
+    return Accelerator(
+        mixed_precision=kinds[recipe.train.precision], cpu=classifier.device.type == "cpu"
+    )
+
+
+def _companion(recipe: Recipe, classifier: Classifier) -> nn.Module | None:
+    make = getattr(recipe.objective, "companion", None)
+    if make is None:
+        return None
+    with _keyed(recipe.seed, -1, 0, torch.device("cpu")):
+        companion: nn.Module = make(classifier.net, classifier.classes)
+    return companion
+
+
+def _is_full(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in _FULL)
+
+
+@contextmanager
+def _keyed(seed: int, step: int, replay: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, which dropout draws from, and put them back afterwards."""
+    place = torch.tensor([step * 1000 + replay])
+    word = int(keys_for(place, seed=seed, stream="training step").bits(1).item())
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(word)
+        yield
