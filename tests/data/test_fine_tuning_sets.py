@@ -79,11 +79,11 @@ def land_use(path, classes=("agricultural", "beach"), count=10):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("UCMerced_LandUse/readme.txt", "not an image")
         archive.writestr(f"__MACOSX/Images/{classes[0]}/._a.tif", "what an archiver adds")
-        archive.writestr(f"Elsewhere/Images/{classes[0]}/a.tif", picture(kind="TIFF"))
         for name in classes:
             for number in range(count):
                 member = f"UCMerced_LandUse/Images/{name}/{name}{number:02d}.tif"
                 archive.writestr(member, picture((number, 0, 0), "TIFF"))
+        archive.writestr(f"Elsewhere/Images/{classes[0]}/a.tif", picture(kind="TIFF"))
 
 
 @pytest.fixture

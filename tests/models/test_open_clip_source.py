@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from holdfast.core.errors import BadValueError, MissingError, UnknownNameError
-from holdfast.models import known_models, load_model
+from holdfast.models import Preprocessing, known_models, load_model
 from holdfast.models.open_clip_source import zero_shot
 
 open_clip = pytest.importorskip("open_clip")
@@ -45,7 +45,10 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
     monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
     open_clip.add_model_config(tmp_path / "configs")
-    tags = {TAG: pretrained._pcfg(hf_hub="laion/tiny/", quick_gelu=True)}
+    tags = {
+        TAG: pretrained._pcfg(hf_hub="laion/tiny/", quick_gelu=True),
+        "webli": pretrained._slpcfg(hf_hub="timm/tiny/"),
+    }
     monkeypatch.setitem(pretrained._PRETRAINED, TINY, tags)
 
 
@@ -117,6 +120,20 @@ def test_pictures_are_prepared_as_open_clip_does(cached):
     torch.testing.assert_close(judge(Image.fromarray(image)), normalized(ours))
 
 
+def test_a_tag_brings_its_own_preprocessing():
+    """Those of SigLIP squash, and have other statistics than CLIP."""
+    classifier = load_model(f"open_clip:{TINY}/webli", pretrained=False, classes=2)
+
+    expected = Preprocessing(
+        input_size=(32, 32),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        interpolation="bicubic",
+        resize="squash",
+    )
+    assert expected == classifier.preprocessing
+
+
 def test_a_fresh_network_is_flagged():
     classifier = load_model(f"open_clip:{TINY}", pretrained=False, classes=4)
 
@@ -156,7 +173,7 @@ def test_a_trunk_without_a_head_is_refused(arguments, cached):
 
 
 def test_an_architecture_alone_names_no_weights():
-    with pytest.raises(BadValueError, match=f"names no weights; write .*there are: {TAG}"):
+    with pytest.raises(BadValueError, match=f"names no weights; write .*there are: {TAG}, webli"):
         load_model(f"open_clip:{TINY}", weights_part="backbone", classes=3)
 
 

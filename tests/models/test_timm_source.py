@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from holdfast.core.errors import BadValueError, MissingError
 from holdfast.models import Preprocessing, load_model
 from holdfast.models.loading import keyed_initialization
+from holdfast.models.saved import MODEL_FILE, SavedModel
 
 TINY = "timm:test_vit"  # 0.4 M parameters, 160 px
 TINY_TAG = "test_vit.r160_in1k"
@@ -153,6 +154,22 @@ def test_a_network_of_fixed_size_is_built_for_another_one(offline):
         classifier = load_model(TINY, preprocessing=wanted, **arguments)
         assert torch.equal(judge.pos_embed, classifier.net.pos_embed)
         assert wanted == classifier.preprocessing
+
+
+def test_a_trained_network_of_another_size_is_built_again(tmp_path):
+    wanted = Preprocessing(input_size=(96, 96))
+    source = load_model(TINY, pretrained=False, classes=3, preprocessing=wanted)
+    save_file(source.net.state_dict(), tmp_path / "a.safetensors")
+    saved = SavedModel(
+        name=TINY,
+        classes=3,
+        class_names=("a", "b", "c"),
+        preprocessing=wanted,
+        weights="a.safetensors",
+    )
+    (tmp_path / MODEL_FILE).write_text(saved.text())
+
+    assert source.digest == load_model(str(tmp_path)).digest
 
 
 def test_a_size_that_a_network_cannot_have_is_refused():

@@ -82,12 +82,15 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def step(net, images, optimizer):
-    """One of training, large enough to change all weights and statistics."""
+def step(net, images, number):
+    """What one of training changes: statistics in train mode, and every weight."""
+    generator = torch.Generator().manual_seed(number)
     net.train()
-    optimizer.zero_grad()
-    F.cross_entropy(net(images), torch.arange(len(images)) % 4).backward()
-    optimizer.step()
+    with torch.no_grad():
+        net(images)
+        for value in net.parameters():
+            value.mul_(torch.rand(value.shape, generator=generator) + 0.5)
+            value.add_(torch.randn(value.shape, generator=generator), alpha=0.02)
 
 
 def truth(net, images):
@@ -112,18 +115,17 @@ def assert_near(actual, expected):
 def test_a_copy_follows_the_training(build, size):
     net, images = seeded(build), noise(BATCH, 3, size, size)
     twin = CraftingCopy(classifier(net, input_size=(size, size)))
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
 
     assert twin.changes
     assert not twin.problems
     first = truth(net, images)
     assert_near(answers(twin, images), first)
-    for _ in range(2):
-        step(net, images, optimizer)
+    for number in range(2):
+        step(net, images, number)
         twin.refresh()
         assert_near(answers(twin, images), truth(net, images))
-    # The step was large enough to tell.
-    assert float((first[0] - truth(net, images)[0]).norm()) > 1e-2 * float(first[0].norm())
+    # The steps were large enough to tell.
+    assert float((first[0] - truth(net, images)[0]).norm()) > 1e-1 * float(first[0].norm())
 
 
 def test_a_stale_copy_is_the_network_as_it_was():
@@ -131,7 +133,7 @@ def test_a_stale_copy_is_the_network_as_it_was():
     twin = CraftingCopy(classifier(net))
     before = truth(net, images)
 
-    step(net, images, torch.optim.SGD(net.parameters(), lr=0.5))
+    step(net, images, 0)
 
     assert_near(answers(twin, images), before)
 

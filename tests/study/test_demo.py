@@ -2,47 +2,48 @@
 
 from collections import Counter
 
-import torch
-
 from holdfast.measuring import Options
 from holdfast.study import demo
-from holdfast.study.demo import ENTRIES, Entry, Trainee, training_images
-from holdfast.training import Recipe
+from holdfast.study.demo import ENTRIES, Entry, Trainee
+from holdfast.training import Stepped, load_recipe
+from holdfast.training.preparing import starting_point
 
 
 def test_the_four_networks_differ_in_their_recipes_alone():
     assert 4 == len({entry.name for entry in ENTRIES})
     assert 4 == len({entry.recipe.digest for entry in ENTRIES})
-    assert [(0, 0, 0, 0), (0.3, 10, 0, 0), (0, 0, 0.4, 0), (0, 0, 0, 0.15)] == [
-        (recipe.mixup, recipe.rotation, recipe.noise, recipe.adversarial_eps)
-        for recipe in (entry.recipe for entry in ENTRIES)
+    assert [(), ("affine", "mixup"), ("random_noise",), ()] == [
+        tuple(text.partition("(")[0] for text in entry.recipe.augment) for entry in ENTRIES
+    ]
+    assert [None, None, None, "pgd"] == [
+        entry.recipe.objective.attack and entry.recipe.objective.attack.partition("(")[0]
+        for entry in ENTRIES
     ]
 
 
 def test_every_network_begins_with_the_same_weights():
-    torch.manual_seed(1)
-    one = demo._fresh()
-    torch.manual_seed(2)
-    other = demo._fresh()
+    digests = {starting_point(entry.recipe, 10, device="cpu").digest for entry in ENTRIES}
 
-    assert all(map(torch.equal, one.parameters(), other.parameters()))
+    assert 1 == len(digests)
 
 
 def test_the_digits_are_measured_on_other_images_than_they_were_learned_from(tmp_path):
-    images, labels = training_images()
-    trainee = Trainee(Entry("quick", Recipe(epochs=1)), tmp_path)
+    quick = load_recipe("demo-plain", ["train.max_steps=1", "data.n=400"])
+    trainee = Trainee(Entry("quick", quick), tmp_path)
     assert not trainee.trained
-    assert [1] == [epoch.epoch for epoch in trainee.train(images[:64], labels[:64])]
+    assert 1 == sum(isinstance(event, Stepped) for event in trainee.train())
     subject = trainee.subject(Options())
 
     assert trainee.trained
     assert ("quick", "test") == (subject.model, subject.stream.split)
+    assert "train" == quick.data.split
 
 
-def test_another_recipe_is_another_checkpoint(tmp_path):
-    paths = {Trainee(Entry("a", Recipe(seed=seed)), tmp_path).path for seed in (0, 0, 1)}
+def test_another_recipe_is_another_folder(tmp_path):
+    recipes = [load_recipe("demo-plain", [f"seed={seed}"]) for seed in (0, 0, 1)]
+    folders = {Trainee(Entry("a", recipe), tmp_path).folder for recipe in recipes}
 
-    assert 2 == len(paths)
+    assert 2 == len(folders)
 
 
 def test_the_conditions_are_clean_the_sweep_the_75_and_attacks():

@@ -47,14 +47,15 @@ def demo(
 
 
 def _train(trainees: list[Trainee]) -> None:
-    from holdfast.study.demo import training_images
+    from holdfast.training import Stepped
 
-    if not trainees:
-        return
-    images, labels = training_images()
     for trainee in trainees:
-        epochs = trainee.entry.recipe.epochs
-        for epoch in trainee.train(images, labels):
-            if epoch.epoch in (1, epochs) or epoch.epoch % 4 == 0:
+        epochs, losses = trainee.entry.recipe.train.epochs, [0.0]
+        for event in trainee.train():
+            if not isinstance(event, Stepped):
+                continue
+            losses.append(event.loss)
+            if event.ends_epoch and (event.epoch in (1, epochs) or event.epoch % 4 == 0):
+                loss = sum(losses[-event.batches :]) / event.batches
                 name = trainee.entry.name
-                say(f"training {name}: epoch {epoch.epoch}/{epochs}, loss {epoch.loss:.3f}")
+                say(f"training {name}: epoch {event.epoch}/{epochs}, loss {loss:.3f}")

@@ -191,7 +191,9 @@ def tune(
     reduction: Annotated[
         int, typer.Option(min=2, help="One of so many trials goes on at each rung.")
     ] = 2,
-    ray: Annotated[bool, typer.Option("--ray", help="Run trials as tasks of a Ray cluster.")] = False,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run trials as tasks of a Ray cluster.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Look for a recipe's settings by successive halving; the best is DIR/best.yaml.
@@ -200,7 +202,7 @@ def tune(
     --out tuning
     """
     from holdfast.training.reading import load_recipe
-    from holdfast.training.tuning import Tuning, TrainingRunner, TuningOptions, load_space
+    from holdfast.training.tuning import TrainingRunner, Tuning, TuningOptions, load_space
 
     if trials is None and seconds is None:
         raise BadValueError("say how long to look: --trials 50, --seconds 3600, or both")
@@ -239,12 +241,12 @@ def page(
         list[Path], typer.Argument(help="Folders of runs; several are compared.", metavar="DIR...")
     ],
     target: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File of a comparison.")
+        Path | None, typer.Option("--out", "-o", help="Folder of a comparison.")
     ] = None,
 ) -> None:
     """Write the page of a run again, or one page that compares several.
 
-    Example: holdfast train page runs/lp runs/ft runs/lp-ft --out comparison.html
+    Example: holdfast train page runs/lp runs/ft runs/lp-ft --out comparison
     """
     from holdfast.report.training import write_comparison_page, write_training_page
 
@@ -252,7 +254,7 @@ def page(
         out.print(f"page: {write_training_page(folders[0])}", markup=False)
         return
     if target is None:
-        raise BadValueError("--out FILE.html says where the comparison of several runs goes")
+        raise BadValueError("--out DIR says where the comparison of several runs goes")
     out.print(f"page: {write_comparison_page(folders, target)}", markup=False)
 
 
@@ -262,9 +264,7 @@ def _show(recipe: Recipe) -> None:
     say(f"{recipe.model.name} on {recipe.data.name}: {phases}; digest {recipe.digest[:12]}")
 
 
-def _options(
-    device: str, workers: int, save_every: float, stopping: Callable[[], str]
-) -> Options:
+def _options(device: str, workers: int, save_every: float, stopping: Callable[[], str]) -> Options:
     from holdfast.training.run import Options
 
     return Options(

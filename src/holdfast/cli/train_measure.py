@@ -49,7 +49,9 @@ class Measured:
             return cls(recipe, [], None, n)
         conditions = parse_conditions(perturb)
         name = data or recipe.data.name
-        return cls(recipe, conditions, open_dataset(name, split=split, labels=recipe.data.labels), n)
+        return cls(
+            recipe, conditions, open_dataset(name, split=split, labels=recipe.data.labels), n
+        )
 
     def run(self, folder: Path, device: str) -> None:
         """Measure both networks into `folder/store`; what is there already is kept."""

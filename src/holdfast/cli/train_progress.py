@@ -90,9 +90,7 @@ class TrainingProgress:
 
         if isinstance(event, Stepped):
             text = f"epoch {event.epoch}"
-            self._bar.update(
-                self._task, completed=event.step, description=text, loss=event.loss
-            )
+            self._bar.update(self._task, completed=event.step, description=text, loss=event.loss)
         elif isinstance(event, Started):
             self._start(event)
         elif isinstance(event, Validated):

@@ -56,7 +56,9 @@ def read_saved(folder: Path) -> SavedModel:
         body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if set(body) != _FIELDS:
             raise ValueError(f"expected the fields {', '.join(sorted(_FIELDS))}")
-        shape = {k: tuple(v) if isinstance(v, list) else v for k, v in body["preprocessing"].items()}
+        shape = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in body["preprocessing"].items()
+        }
         saved = SavedModel(
             name=str(body["name"]),
             classes=int(body["classes"]),

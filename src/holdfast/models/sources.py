@@ -180,6 +180,7 @@ def _from_folder(request: Request, folder: Path) -> Built:
             spec=saved.name,
             weights=request.weights or folder / saved.weights,
             classes=request.classes or saved.classes,
+            input_size=request.input_size or saved.preprocessing.input_size,
         )
     )
     return replace(built, preprocessing=saved.preprocessing)

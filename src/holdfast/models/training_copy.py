@@ -196,7 +196,7 @@ def _rewritten(live: Classifier, images: Tensor, *, channels_last: bool) -> _Twi
         names += [name for name, _ in original.named_buffers(recurse=False)]
         twin.copied += [(original, module, name) for name in names]
     if channels_last:
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(memory_format=torch.channels_last)
         twin.changes.append("channels-last")
     if live.device.type == "cpu" and (count := adopt(net, channels_last=channels_last)):
         kinds = (ImageConv2d, DepthwiseConv2d)

@@ -54,4 +54,5 @@ class TrainingBatch:
             self,
             images=self.images.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
+            views=None if self.views is None else self.views.to(device, non_blocking=True),
         )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,12 +23,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from holdfast.core.errors import BadTypeError, BadValueError, ChangedInputError, HoldfastError
 from holdfast.core.randomness import checked_seed, keys_for
-from holdfast.data import Broken, Dataset, OpenClasses, Sample, stratified_order
+from holdfast.data import Broken, Dataset, OpenClasses, Sample
 from holdfast.models.preprocessing import Preprocessing
+from holdfast.training._kept import Kept, channels_first
 from holdfast.training.augment.pipeline import Moment, Pipeline
 from holdfast.training.batch import TrainingBatch
 
-__all__ = ["Pipeline", "TrainingData", "holdout"]
+__all__ = ["Pipeline", "TrainingData"]
 
 _SHOWN = 3  # names in an error
 
@@ -61,6 +63,8 @@ class TrainingData:
         seed: Keys order and augmentation.
         workers: Processes that read and augment; 0 does it here. No number depends on it.
         memory: Bytes that images may take. Beyond, they are decoded anew in every epoch.
+        views: Makes views uint8 [V, 3, h, w] of a picture uint8 [3, h, w] by torch's global
+            generator, for self-supervised training; None makes none.
         classes: Class names.
         size: Height and width of the images.
         samples: Position in the data set of each image that can be read, int64 [N].
@@ -80,6 +84,7 @@ class TrainingData:
     seed: int
     workers: int = 0
     memory: int = 4 << 30
+    views: Callable[[Tensor], Tensor] | None = None
     classes: tuple[str, ...] = field(init=False)
     size: tuple[int, int] = field(init=False)
     samples: Tensor = field(init=False, repr=False)
@@ -93,7 +98,7 @@ class TrainingData:
         self.classes = self.dataset.classes
         self.broken = []
         count = len(self.dataset if self.ids is None else self.ids)
-        kept = _Kept(self.memory, count, whole=self.pipeline.needs_source)
+        kept = Kept(self.memory, count, whole=self.pipeline.needs_source)
         samples, labels = [], []
         for sample in self._readable():
             self._set_size(sample.image)
@@ -169,11 +174,12 @@ class TrainingData:
 
     def _stream(self, pieces: list[_Piece], moment: Moment) -> Iterator[TrainingBatch]:
         work = _Work(pieces, partial(self._changed, moment=moment))
-        changed = _loaded(work, self.workers) if self.workers and pieces else iter(work)
-        for piece, images in zip(pieces, changed, strict=True):
-            if isinstance(images, HoldfastError):
-                raise images
-            yield self._finished(piece, images, moment)
+        changed = _loaded(work, self.workers) if self.workers and pieces else work.all()
+        with closing(changed):  # at once: processes that the garbage collector ends take 5 s
+            for piece, images in zip(pieces, changed, strict=True):
+                if isinstance(images, HoldfastError):
+                    raise images
+                yield self._finished(piece, images, moment)
 
     def _changed(self, piece: _Piece, moment: Moment) -> Tensor:
         """Pictures with all but the changes of a batch, uint8 [n, 3, h, w]."""
@@ -185,15 +191,30 @@ class TrainingData:
                 images = self.pipeline.cut(self._stored(piece.rows), ids, self.size, moment)
             else:
                 images = self._pictures(piece.rows)
-            return self.pipeline.change(images, ids, moment)
+            images = self.pipeline.change(images, ids, moment)
+            return images if self.views is None else self._views(images, ids, moment)
+
+    def _views(self, images: Tensor, ids: Tensor, moment: Moment) -> Tensor:
+        """The pictures themselves and their views, uint8 [n, 1 + V, 3, h, w]."""
+        assert self.views is not None  # noqa: S101 - the caller's condition
+        rows = []
+        seeds = moment.keys(ids, "views").bits().tolist()
+        for image, seed in zip(images, seeds, strict=True):
+            torch.default_generator.manual_seed(seed)
+            rows.append(torch.cat([image[None], self.views(image)]))
+        return torch.stack(rows)
 
     def _finished(self, piece: _Piece, images: Tensor, moment: Moment) -> TrainingBatch:
+        pixels, views = images.float().div_(255), None
+        if self.views is not None and len(images):
+            pixels, views = pixels[:, 0], pixels[:, 1:].transpose(0, 1).contiguous()
         batch = TrainingBatch.of(
-            images.float().div_(255),
+            pixels,
             self.labels[piece.rows],
             self.samples[piece.rows],
             classes=len(self.classes),
         )
+        batch = replace(batch, views=views)
         if not len(batch):
             return batch
         with torch.random.fork_rng(devices=[]):
@@ -204,7 +225,7 @@ class TrainingData:
         """Prepared pictures, uint8 [n, 3, h, w]."""
         if isinstance(self._kept, Tensor):
             return self._kept[rows]
-        images = [_channels_first(self._prepared(image)) for image in self._stored(rows)]
+        images = [channels_first(self._prepared(image)) for image in self._stored(rows)]
         return torch.stack(images) if images else torch.empty(0, 3, *self.size, dtype=torch.uint8)
 
     def _stored(self, rows: Tensor) -> list[np.ndarray]:
@@ -254,39 +275,6 @@ class TrainingData:
             )
 
 
-class _Kept:
-    """Collects `count` pictures, unless they take more than `memory` bytes."""
-
-    def __init__(self, memory: int, count: int, *, whole: bool) -> None:
-        self._memory = memory
-        self._taken = 0
-        self._count = count
-        self._whole = whole
-        self._pictures: list[Any] | None = []
-
-    def add(self, image: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Keep a picture, whole or prepared."""
-        if self._pictures is None:
-            return
-        picture = image if self._whole else _channels_first(prepare(image))
-        self._pictures.append(picture)
-        self._taken += picture.nbytes
-        # Prepared ones have one size, so that the first tells; of whole ones only the sum does.
-        total = self._taken if self._whole else self._count * picture.nbytes
-        if total > self._memory:
-            self._pictures = None
-
-    def finished(self) -> Tensor | list[np.ndarray] | None:
-        """Prepared pictures uint8 [N, 3, h, w], whole ones [H, W, 3] each, or None."""
-        if self._pictures is None or self._whole:
-            return self._pictures
-        stack = torch.empty(len(self._pictures), *self._pictures[0].shape, dtype=torch.uint8)
-        for row, picture in enumerate(self._pictures):
-            stack[row] = picture
-            self._pictures[row] = None  # never two copies of all
-        return stack
-
-
 @dataclass(frozen=True)
 class _Work(TorchDataset[Any]):
     """Pictures of one piece after the other; an error of ours is handed over, not raised."""
@@ -303,42 +291,9 @@ class _Work(TorchDataset[Any]):
         except HoldfastError as error:
             return error
 
-    def __iter__(self) -> Iterator[Tensor | HoldfastError]:
+    def all(self) -> Generator[Tensor | HoldfastError, None, None]:
+        """One after the other, here."""
         return (self[index] for index in range(len(self)))
-
-
-def holdout(labels: np.ndarray, fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Set some images apart for validation, of each class its share.
-
-    Args:
-        labels: Class of each image, [N].
-        fraction: Share for validation, between 0 and 1.
-        seed: Another seed chooses others.
-
-    Returns:
-        Positions for training and for validation, ascending. Every class keeps an image for
-        training.
-
-    Raises:
-        BadValueError: The fraction is out of range, or one of the parts would be empty.
-    """
-    if not 0 < fraction < 1:
-        raise BadValueError(f"fraction must be between 0 and 1, got {fraction}")
-    truth = np.asarray(labels)
-    order = stratified_order(truth, seed=checked_seed(seed))
-    apart = np.zeros(len(truth), dtype=bool)
-    apart[order[: round(fraction * len(truth))]] = True
-    for label in np.unique(truth):
-        members = order[truth[order] == label]
-        if apart[members].all():
-            apart[members[-1]] = False
-    training, validation = np.flatnonzero(~apart), np.flatnonzero(apart)
-    if not len(validation):
-        raise BadValueError(
-            f"a fraction of {fraction} of {len(truth)} images leaves none for validation once "
-            "every class has one for training; take more"
-        )
-    return training, validation
 
 
 def _split(order: Tensor, batch_size: int) -> list[Tensor]:
@@ -349,7 +304,7 @@ def _split(order: Tensor, batch_size: int) -> list[Tensor]:
     return batches
 
 
-def _loaded(work: _Work, workers: int) -> Iterator[Any]:
+def _loaded(work: _Work, workers: int) -> Generator[Any, None, None]:
     """The same in other processes, reading ahead."""
     # Forked workers share the pictures in memory; elsewhere than on Linux forking is unsafe.
     context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
@@ -364,11 +319,8 @@ def _loaded(work: _Work, workers: int) -> Iterator[Any]:
             multiprocessing_context=context,
             generator=torch.Generator(),  # else a number is drawn from the global one
         )
-        return iter(loader)
-
-
-def _channels_first(image: np.ndarray) -> Tensor:
-    return torch.tensor(image).permute(2, 0, 1)
+        images = iter(loader)
+    yield from images
 
 
 def _still_readable(item: Sample | Broken | None, place: int) -> np.ndarray:

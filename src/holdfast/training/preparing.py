@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from holdfast.core.identity import digest_json
 from holdfast.data import Broken, Dataset, choose, open_dataset
 from holdfast.models import Classifier, Preprocessing, load_model
 from holdfast.models.saved import SavedModel
-from holdfast.training.batches import Pipeline, TrainingData, holdout
+from holdfast.training.batches import Pipeline, TrainingData
+from holdfast.training.holding import holdout
+from holdfast.training.pretrain import Headless, SelfSupervised
 from holdfast.training.recipe import Recipe
 from holdfast.training.validation import Examined
 
@@ -31,6 +33,7 @@ class Prepared:
         validation: Images held out, as many as are measured; None where there are none.
         fingerprint: Of the training images.
         notes: What a person should know.
+        headless: Holds the last layer of a network that is pretrained without it.
     """
 
     recipe: Recipe
@@ -40,10 +43,24 @@ class Prepared:
     validation: Examined | None
     fingerprint: str
     notes: tuple[str, ...]
+    headless: Headless | None = None
 
-    def savable(self, classifier: Classifier) -> Any:
-        """Network whose weights are kept."""
-        return classifier.net
+    def weights(self, classifier: Classifier) -> dict[str, torch.Tensor]:
+        """Weights that are kept, by the names of the whole network.
+
+        Args:
+            classifier: The one prepared, or its averaged twin.
+        """
+        state = dict(cast("torch.nn.Module", classifier.net).state_dict())
+        if self.headless is not None:
+            head = self.headless.head.state_dict()
+            state |= {f"{self.headless.name}.{key}": value for key, value in head.items()}
+        return state
+
+    @property
+    def features(self) -> int:
+        """Features of a network without its last layer; 0 where it has one."""
+        return 0 if self.headless is None else self.headless.dimension
 
     def saved(self, weights: str) -> SavedModel:
         """What says how to build the network again."""
@@ -63,7 +80,11 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
         HoldfastError: Data, model or augmentations that cannot be used, or do not fit together.
     """
     dataset = open_dataset(recipe.data.name, split=recipe.data.split, labels=recipe.data.labels)
-    classifier = starting_point(recipe, len(dataset.classes), device=device)
+    pretrains = isinstance(recipe.objective, SelfSupervised)
+    # Without labels there may be one class, and no network has fewer than two outputs.
+    classes = max(2, len(dataset.classes)) if pretrains else len(dataset.classes)
+    classifier = starting_point(recipe, classes, device=device)
+    headless = Headless(cast("torch.nn.Module", classifier.net)) if pretrains else None
     chosen = choose(len(dataset), recipe.data.n or len(dataset))
     learned, held = _divided(recipe, dataset, chosen)
     data = TrainingData(
@@ -73,16 +94,18 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
         classifier.preprocessing,
         seed=recipe.seed,
         workers=workers,
+        views=recipe.objective.make_views if isinstance(recipe.objective, SelfSupervised) else None,
     )
     notes = [f"{len(data.broken)} images cannot be read and are left out"] if data.broken else []
     return Prepared(
         recipe=recipe,
         classifier=classifier,
         data=data,
-        train_part=_train_part(recipe, data),
-        validation=_validation(recipe, dataset, held, classifier, notes),
+        train_part=None if pretrains else _train_part(recipe, data),
+        validation=None if pretrains else _validation(recipe, dataset, held, classifier, notes),
         fingerprint=digest_json([dataset.fingerprint(), learned]),
         notes=tuple(notes),
+        headless=headless,
     )
 
 

@@ -124,9 +124,7 @@ def make_optimizer(
     """Optimizer of these groups."""
     groups = list(groups)
     if settings.kind == "sgd":
-        return torch.optim.SGD(
-            groups, momentum=settings.momentum, nesterov=settings.nesterov
-        )
+        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov)
     kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
     return kind(groups, betas=settings.betas)
 

@@ -305,7 +305,9 @@ class Recipe(Section):
         if self.augment:
             raise ValueError(f"augment must be empty: {name} makes its own views of an image")
         if self.train.micro_batch is not None:
-            raise ValueError(f"train.micro_batch cuts a batch that {name} needs whole; leave it out")
+            raise ValueError(
+                f"train.micro_batch cuts a batch that {name} needs whole; leave it out"
+            )
         if self.protocol.kind not in ("full", "scratch"):
             raise ValueError(f"{name} trains the whole backbone: protocol.kind is full or scratch")
         if self.train.step != "plain":
@@ -377,5 +379,3 @@ def flat(body: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             rows[f"{prefix}{key}"] = value
     return rows
-
-

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 
-from holdfast.core.errors import BadValueError, ChangedInputError, MissingError
+from holdfast.core.errors import ChangedInputError, MissingError
 from holdfast.core.version import VERSION
 from holdfast.models import Classifier, digest_state, read_weights
 from holdfast.records import write_whole
@@ -165,7 +165,9 @@ class _Session:
     ) -> None:
         self.prepared, self.folder, self.options = prepared, folder, options
         self.recipe = prepared.recipe
-        self.trainer = Trainer(self.recipe, prepared.classifier, prepared.data)
+        self.trainer = Trainer(
+            self.recipe, prepared.classifier, prepared.data, features=prepared.features
+        )
         self.main = self.trainer.accelerator.is_main_process
         self.training = known or self._fresh()
         self.watch = Watch(self.recipe)
@@ -322,8 +324,7 @@ class _Session:
         return True
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        net: Any = self.prepared.savable(self.trainer.result)
-        return dict(net.state_dict())
+        return self.prepared.weights(self.trainer.result)
 
     def _write_model(self, weights: str = BEST_FILE) -> None:
         text = self.prepared.saved(weights).text()

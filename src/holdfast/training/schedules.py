@@ -73,9 +73,7 @@ def _cosine(part: float) -> float:
     return (1 + math.cos(math.pi * part)) / 2
 
 
-def _one_cycle(
-    peak: float, done: float, total: float, values: tuple[float, float, float]
-) -> float:
+def _one_cycle(peak: float, done: float, total: float, values: tuple[float, float, float]) -> float:
     first, top, last = values
     turn = peak * total - 1
     if done <= turn:

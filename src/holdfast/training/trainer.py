@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,14 +24,13 @@ from holdfast.models import Classifier
 from holdfast.training.batch import TrainingBatch
 from holdfast.training.batches import TrainingData
 from holdfast.training.checkpoint import State, optimizer_state, pack, restore_optimizer, unpack
+from holdfast.training.devices import accelerator_for, is_full, keyed
 from holdfast.training.objectives import Objective
 from holdfast.training.protocols import BATCH_NORMS, Learning, Phase, make_optimizer, phases
 from holdfast.training.recipe import Recipe
 from holdfast.training.schedules import Moment, momentum, radius_factor, rate_factor
 from holdfast.training.steps import Work
 from holdfast.training.student import Student, Whole
-
-_FULL = ("out of memory", "can't allocate memory")  # what torch says on devices that say no more
 
 
 class DivergedError(BadValueError):
@@ -87,6 +86,7 @@ class Trainer:
         classifier: With the weights to start from, on its device.
         data: Training images.
         accelerator: Devices and precision; by default one process on the classifier's device.
+        features: What the network gives without its last layer, where it is pretrained so.
 
     Attributes:
         step: Steps taken.
@@ -100,6 +100,8 @@ class Trainer:
         classifier: Classifier,
         data: TrainingData,
         accelerator: Accelerator | None = None,
+        *,
+        features: int = 0,
     ) -> None:
         self.recipe = recipe
         self.classifier = classifier
@@ -112,7 +114,9 @@ class Trainer:
         self.extra: State = {}
         recipe.step.check(recipe.objective)
         self._micro = recipe.train.micro_batch
-        self._whole = Whole(classifier, _companion(recipe, classifier)).to(classifier.device)
+        self._whole = Whole(classifier, _companion(recipe, classifier, features)).to(
+            classifier.device
+        )
         self._average: AveragedModel | None = None
         if recipe.train.ema is not None:
             averaging = get_ema_multi_avg_fn(recipe.train.ema)
@@ -213,9 +217,7 @@ class Trainer:
         self._check_batch_norm()
         made = make_optimizer(groups, self.recipe.optimizer)
         module, self._optimizer = self.accelerator.prepare(self._whole, made)
-        self.student = Student(
-            self.classifier, module, self._learning, self.recipe.train.crafting
-        )
+        self.student = Student(self.classifier, module, self._learning, self.recipe.train.crafting)
         self._parameters = [p for group in groups for p in group["params"]]
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Stepped]:
@@ -245,7 +247,7 @@ class Trainer:
             self._set_rates(replay)
             stream = f"training attack {epoch}" + (f" replay {replay}" if replay else "")
             keys = keys_for(batch.ids, seed=self.recipe.seed, stream=stream)
-            with _keyed(self.recipe.seed, self.step, replay, self.classifier.device):
+            with keyed(self.recipe.seed, self.step, replay, self.classifier.device):
                 loss = self._gradients(objective, batch, keys.to(self.classifier.device))
             norm = self._norm()
             self._check(loss, norm)
@@ -264,16 +266,19 @@ class Trainer:
     def _gradients(self, objective: Objective, batch: TrainingBatch, keys: Any) -> float:
         """Gradients of the mean loss, in as many portions as memory asks for; that loss."""
         buffers = [(b, b.clone()) for b in self._whole.buffers()]
+        extra = {name: value.clone() for name, value in self.extra.items()}
         while True:
             try:
                 return self._accumulated(objective, batch, keys)
             except RuntimeError as error:  # also torch.OutOfMemoryError
-                if not _is_full(error):
+                if not is_full(error):
                     raise
                 self._micro = self._smaller(len(batch), error)
             self._optimizer.zero_grad()
             for buffer, before in buffers:
                 buffer.copy_(before)
+            self.extra.clear()
+            self.extra.update({name: value.clone() for name, value in extra.items()})
             if self.classifier.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -309,6 +314,11 @@ class Trainer:
         return self.accelerator.no_sync(self.student.module)
 
     def _smaller(self, count: int, error: RuntimeError) -> int:
+        if getattr(self.recipe.objective, "couples", False):
+            raise BadValueError(
+                f"memory does not hold a batch of {count} images with their views, and "
+                f"{self.recipe.objective.name} needs it whole; lower train.batch_size"
+            ) from error
         before = self._micro or count
         if before <= 1:
             raise BadValueError(
@@ -335,7 +345,9 @@ class Trainer:
         scaled = self.accelerator.scaler is not None  # which leaves such steps out by itself
         if abs(loss) < float("inf") and (scaled or norm < float("inf")):
             return
-        what = f"the loss is {loss}" if not abs(loss) < float("inf") else "its gradient is no number"
+        what = (
+            f"the loss is {loss}" if not abs(loss) < float("inf") else "its gradient is no number"
+        )
         raise DivergedError(
             f"{what} at step {self.step + 1}, in epoch {self.step // self.batches + 1}; the "
             "weights of the last checkpoint are kept. Lower optimizer.lr "
@@ -380,38 +392,10 @@ class Trainer:
             )
 
 
-def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
-    """One process, or this one of several that `accelerate launch` has started."""
-    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-    if recipe.train.precision == "float16" and classifier.device.type != "cuda":
-        raise BadValueError(
-            f"train.precision=float16 needs a CUDA device, and this one is {classifier.device}; "
-            "take bfloat16 or float32"
-        )
-    return Accelerator(
-        mixed_precision=kinds[recipe.train.precision], cpu=classifier.device.type == "cpu"
-    )
-
-
-def _companion(recipe: Recipe, classifier: Classifier) -> nn.Module | None:
+def _companion(recipe: Recipe, classifier: Classifier, features: int) -> nn.Module | None:
     make = getattr(recipe.objective, "companion", None)
     if make is None:
         return None
-    with _keyed(recipe.seed, -1, 0, torch.device("cpu")):
-        companion: nn.Module = make(classifier.net, classifier.classes)
+    with keyed(recipe.seed, -1, 0, torch.device("cpu")):
+        companion: nn.Module = make(classifier.net, features)
     return companion
-
-
-def _is_full(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in _FULL)
-
-
-@contextmanager
-def _keyed(seed: int, step: int, replay: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, which dropout draws from, and put them back afterwards."""
-    place = torch.tensor([step * 1000 + replay])
-    word = int(keys_for(place, seed=seed, stream="training step").bits(1).item())
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(word)
-        yield

@@ -46,7 +46,10 @@ class Examined:
     def accuracy(self, classifier: Classifier, attack: Inner | None) -> Accuracy:
         """Accuracy in evaluation mode, in float32; the attack's draws are always the same."""
         parts = zip(
-            self.images.split(_CHUNK), self.labels.split(_CHUNK), self.ids.split(_CHUNK), strict=True
+            self.images.split(_CHUNK),
+            self.labels.split(_CHUNK),
+            self.ids.split(_CHUNK),
+            strict=True,
         )
         right = held = 0
         for images, labels, ids in parts:

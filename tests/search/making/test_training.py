@@ -1,11 +1,13 @@
 import pytest
 import torch
 
-from holdfast import training
+from holdfast.models import Preprocessing, load_model
 from holdfast.models.nb201 import build_nb201, format_cell
 from holdfast.search.making.inputs import digits, pooled
 from holdfast.search.making.stack import CONV, SKIP, Size, Stack
 from holdfast.search.making.training import Recipe, train
+from holdfast.training import Trainer, recipe_of
+from training_toys import Floats
 
 CELLS = [(CONV, "none", SKIP, SKIP, "none", CONV), (CONV, CONV, SKIP, "none", CONV, SKIP)]
 SIZE = Size(channels=4)
@@ -23,8 +25,25 @@ def both(eps):
     net.load_state_dict(stack.state(1), strict=False)
     recipe = Recipe(eps=eps, steps=2, **RECIPE)
     stacked = [epoch[1].item() for epoch in train(stack, IMAGES, LABELS, recipe, seed=7)]
-    own = training.Recipe(adversarial_eps=eps, adversarial_steps=2, seed=7, **RECIPE)
-    plain = [epoch.loss for epoch in training.fit(net, IMAGES[:, None], LABELS, own)]
+    own = recipe_of(
+        {
+            "data": {"name": "digits", "validation": None},
+            "model": {"name": "nb201"},
+            "train": {
+                "objective": f"adversarial(attack=pgd(eps={eps}, steps=2))",
+                "epochs": RECIPE["epochs"],
+                "batch_size": RECIPE["batch_size"],
+                "eps_schedule": "linear",
+            },
+            "optimizer": {"lr": RECIPE["learning_rate"], "weight_decay": 5e-4, "decay_all": True},
+            "schedule": {"kind": "onecycle"},
+            "seed": 7,
+        }
+    )
+    classifier = load_model(net, device="cpu", preprocessing=Preprocessing(channels=1))
+    trainer = Trainer(own, classifier, Floats(IMAGES[:, None], LABELS, seed=7))
+    steps = [step.loss for step in trainer.run()]
+    plain = [sum(steps[:2]) / 2, sum(steps[2:]) / 2]
     states = stack.state(1), net.state_dict()
     return stacked, plain, *states
 

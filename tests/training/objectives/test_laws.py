@@ -19,7 +19,12 @@ from training.objectives.small import (
     network,
 )
 
-NAMES = sorted(OBJECTIVES)
+# Those that learn without labels share the registry, and keep to laws of their own.
+NAMES = [
+    name
+    for name in OBJECTIVES
+    if OBJECTIVES[name].__module__.startswith("holdfast.training.objectives.")
+]
 DRAWING = [name for name in NAMES if name != "cross_entropy"]
 CROSS_ENTROPY = {"trades(beta=0)", "mixture(beta=0)", "augmix_jsd(alpha=0)"} | {
     f"{name}(attack=pgd(eps=0))" for name in ("adversarial", "fast", "mixture", "trades")

@@ -56,6 +56,7 @@ def test_what_is_left_gives_what_the_last_layer_took(name):
         logits = net(images)
         with without_head(net) as headless:
             assert headless.net is net
+            assert headless.name == layer
             assert headless.head.in_features == headless.dimension
             assert dimension in (None, headless.dimension)
             features = net(images)

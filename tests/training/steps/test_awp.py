@@ -174,6 +174,22 @@ def test_an_overflow_moves_no_weight():
     assert torch.equal(losses, plain)
 
 
+def test_mixed_precision_sees_the_moved_weights_and_then_the_old_ones():
+    """Within one autocast torch keeps the rounded weights of the first pass."""
+    given, net = batch(), network()
+    with torch.autocast("cpu", torch.bfloat16):
+        before = net(given.images)
+        losses = parse_step(f"awp(gamma={GAMMA})").gradients(
+            work_for(net, "cross_entropy"), given, keys(given)
+        )
+        after = net(given.images)
+    exact = stepped(f"awp(gamma={GAMMA})", given, "cross_entropy", normalized=False)[0]
+
+    torch.testing.assert_close(losses, exact, rtol=0.05, atol=0.05)
+    assert (exact - stepped("plain", given, "cross_entropy", normalized=False)[0]).min() > 0.2
+    assert torch.equal(before, after)
+
+
 def test_weights_without_gradient_stay():
     given, net = batch(), network()
     unused = nn.Parameter(torch.ones(2, 2))

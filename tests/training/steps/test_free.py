@@ -169,7 +169,7 @@ def test_an_overflow_does_not_stay_in_the_perturbation():
 
 
 def test_images_without_weight_do_not_move():
-    work = work_for(network(), "trades(beta=0)")
+    work = work_for(network(), "mixture(beta=0)")
     parse_step("free").gradients(work, batch(), keys(batch()))
 
     assert all((value == 0).all() for value in work.extra.values())
@@ -180,6 +180,7 @@ def test_images_without_weight_do_not_move():
     [
         ("cross_entropy", "attacks none"),
         ("gaussian_noise", "attacks none"),
+        ("trades", "divergence of trades has none"),
         ("adversarial(attack=pgd(norm=l2))", "Linf"),
         ("adversarial(attack=pgd(target=1))", "no target"),
     ],

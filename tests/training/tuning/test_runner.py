@@ -55,6 +55,16 @@ def test_a_run_that_was_closed_goes_on_and_gives_every_row_again(small, tmp_path
     assert "finished" == read_training(tmp_path / "run").status
 
 
+def test_rows_after_the_last_checkpoint_are_given_once(small, tmp_path):
+    whole = list(TrainingRunner("cpu")(small, tmp_path / "whole"))
+    run = TrainingRunner("cpu")(small, tmp_path / "run")
+    _ = [next(run) for _ in range(2)]
+    run.close()
+    (tmp_path / "run" / "checkpoint.safetensors").unlink()
+
+    assert rows(whole) == rows(TrainingRunner("cpu")(small, tmp_path / "run"))
+
+
 def test_a_finished_run_gives_its_rows_and_trains_nothing(small, tmp_path):
     whole = list(TrainingRunner("cpu")(small, tmp_path))
     before = (tmp_path / "last.safetensors").stat().st_mtime_ns

@@ -136,6 +136,13 @@ def test_a_failed_trial_is_never_the_best(tmp_path):
     assert 1e-5 == result.best.optimizer.lr
 
 
+def test_there_is_no_best_of_failed_trials_alone(tmp_path):
+    result = tuned(tmp_path, runner=Toy(fails_above=0.0), trials=1)
+
+    assert result.trials["score"][0] > 0
+    assert result.best is result.number is None
+
+
 def test_the_end_comes_where_all_trials_fail(tmp_path):
     with pytest.raises(BadValueError, match=r"first 10 trials all failed.*without a measurement"):
         tuned(tmp_path, runner=silent)

@@ -62,13 +62,13 @@ class _Smallest:
         given = logits.argmax(1)
         wrong = given != task.labels if attack.target is None else given == task.targets
         sizes = attack.ball.size(asked - task.images)
-        smaller = wrong & (sizes < self.sizes) & (sizes > 0)
+        smaller = wrong & (sizes < self.sizes)
         replaced = smaller | self.sizes.isinf()
         self.images = torch.where(replaced[:, None, None, None], asked, self.images)
         self.sizes = torch.where(smaller, sizes, self.sizes)
 
 
-def worst_images(  # noqa: PLR0913 - the batch and how to attack it
+def worst_images(
     attack: Attack,
     classifier: Classifier,
     images: Tensor,
@@ -94,7 +94,7 @@ def worst_images(  # noqa: PLR0913 - the batch and how to attack it
             it has a method `fast_rows(images)`, as crafting copies have: then with no more.
         images: float32 [B, C, H, W] in [0, 1].
         labels: int64 [B].
-        keys: One random stream a sample.
+        keys: One random stream a sample, on the images' device.
         reference: Logits [B, K] of the images, if known; no gradient flows into them.
 
     Raises:

@@ -72,11 +72,11 @@ class PGD(Attack):
 
     Source: Madry et al. 2018, arXiv:1706.06083; momentum: Dong et al. 2018, arXiv:1710.06081;
     L1: Tramer and Boneh 2019, arXiv:1904.13000; loss kl and Gaussian start, as in
-    `pgd(loss=kl, noise=0.001)`: Zhang et al. 2019 (TRADES), arXiv:1901.08573. Differs: the random start is uniform in the
-    volume of the ball for all norms (torchattacks' L2: uniform radius); L1 points are projected
-    on ball and box at once (theirs: clipped, then scaled), and gradients at pixels which the box
-    holds are left out (theirs: an option). TRADES' start is brought into ball and box at once
-    (theirs: after the first step).
+    `pgd(loss=kl, noise=0.001)`: Zhang et al. 2019 (TRADES), arXiv:1901.08573.
+    Differs: the random start is uniform in the volume of the ball for all norms (torchattacks'
+    L2: uniform radius); L1 points are projected on ball and box at once (theirs: clipped, then
+    scaled), and gradients at pixels which the box holds are left out (theirs: an option). TRADES'
+    start is brought into ball and box at once (theirs: after the first step).
 
     Attributes:
         norm: Of the ball.

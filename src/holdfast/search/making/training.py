@@ -20,11 +20,11 @@ _GROWING = 0.5  # share of the epochs in which the radius grows
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `holdfast.training` calls a recipe, without augmentation, and with its defaults.
+    """What `holdfast.training` calls a recipe, of the few fields that the table needs.
 
     Cross-entropy, AdamW and the one-cycle schedule; with a radius, on images that PGD has moved
     in evaluation mode, the radius growing over the first half of the epochs. One network trained
-    by `holdfast.training.fit` gets the same weights, but for rounding; that is tested.
+    by `holdfast.training.Trainer` gets the same weights, but for rounding; that is tested.
 
     Attributes:
         eps: Linf radius of adversarial training (Madry et al. 2018, arXiv:1706.06083); 0: none.

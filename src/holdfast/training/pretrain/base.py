@@ -146,7 +146,7 @@ def projections(classifier: Classifier, views: Tensor) -> list[Tensor]:
     out = classifier(views.flatten(0, 1))
     # Sums over a batch and squares of them do not fit 16 bits.
     out = out if out.dtype == torch.float64 else out.float()
-    return list(out.unflatten(0, views.shape[:2]))
+    return list(out.reshape(*views.shape[:2], -1))
 
 
 def positive(name: str, **sizes: float) -> None:

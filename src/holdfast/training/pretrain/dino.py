@@ -108,8 +108,8 @@ class DINO(SelfSupervised):
         companion = companion_of(classifier)
         with companion.watched() as inputs:
             student = projections(classifier, views)
-        teacher = companion.taught(inputs).to(student[0].dtype).unflatten(0, views.shape[:2])
-        return companion.loss(list(teacher), student)
+        teacher = companion.taught(inputs).to(student[0].dtype)
+        return companion.loss(list(teacher.reshape(*views.shape[:2], -1)), student)
 
     def after_step(self, classifier: Classifier, part: float) -> None:
         """Move the teacher towards the student: `momentum` rises to 1 by a cosine."""
@@ -127,7 +127,8 @@ class DINO(SelfSupervised):
         last = nn.Linear(self.bottleneck, self.prototypes, bias=False)
         last.weight.data.copy_(head.last_layer.weight_v.data)
         parametrizations.weight_norm(last)
-        length: Any = last.parametrizations["weight"].original0  # type: ignore[index]
+        parametrized: Any = last.parametrizations
+        length = parametrized["weight"].original0
         length.data.fill_(1)
         length.requires_grad_(False)  # as norm_last_layer of the authors' code
         head.last_layer = last

@@ -18,6 +18,8 @@ class Headless:
         net: The same object, giving features float [B, dimension] where it gave logits.
         dimension: Number of features.
         head: The layer taken out; nothing changes its weights.
+        name: Where in the network it belongs, such as `classifier.1`.
+        name: Of the layer in the network.
 
     Raises:
         BadValueError: The network classifies with a convolution, with several layers, or is a
@@ -25,7 +27,7 @@ class Headless:
     """
 
     def __init__(self, net: nn.Module) -> None:
-        name = _only_head(net)
+        self.name = name = _only_head(net)
         parent, _, self._leaf = name.rpartition(".")
         head = net.get_submodule(name)
         if not isinstance(head, nn.Linear):
@@ -35,6 +37,7 @@ class Headless:
             )
         self.net = net
         self.head = head
+        self.name = name
         self.dimension = head.in_features
         self._parent = net.get_submodule(parent)
         setattr(self._parent, self._leaf, nn.Identity())

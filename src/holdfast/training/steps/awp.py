@@ -56,11 +56,16 @@ class Awp(Step):
             return descend(work, crafted)
         weights = [weight for weight in work.parameters if weight.ndim > 1]
         slopes = _slopes(work, crafted, weights)
-        with _restored([weight.data for weight in weights]):
-            for weight, slope in zip(weights, slopes, strict=True):
-                if slope is not None:
-                    weight.data.add_(_moved(weight.data, slope, self.gamma))
-            return descend(work, crafted)
+        try:
+            with _restored([weight.data for weight in weights]):
+                for weight, slope in zip(weights, slopes, strict=True):
+                    if slope is not None:
+                        weight.data.add_(_moved(weight.data, slope, self.gamma))
+                # Mixed precision would go on with the rounded weights that it has kept.
+                torch.clear_autocast_cache()
+                return descend(work, crafted)
+        finally:
+            torch.clear_autocast_cache()
 
 
 def _slopes(work: Work, crafted: TrainingBatch, weights: list[nn.Parameter]) -> list[Tensor | None]:

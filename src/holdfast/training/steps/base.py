@@ -29,13 +29,11 @@ STEPS: Registry[type[Step]] = Registry("training step")
 
 @dataclass
 class Work:
-    """What a step works with; the training loop makes one a run and keeps it up to date.
+    """What a step works with; the training loop makes it and keeps it up to date.
 
     Attributes:
         objective: What is minimized, with its radius of the moment.
-        classifier: In training mode; its `search`, if it has one, is attacked. Mixed precision is
-            entered inside of it: torch keeps rounded weights as long as it lasts, and steps change
-            weights between calls.
+        classifier: In training mode; its `search`, if it has one, is attacked.
         parameters: The weights that are trained; their `.grad` adds up.
         nominal: Images of the nominal batch that this process sees: what sums are divided by, so
             that the parts of a batch add up to its mean.

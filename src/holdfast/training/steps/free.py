@@ -13,6 +13,7 @@ from holdfast.training.batch import TrainingBatch
 from holdfast.training.objectives._checks import check_count
 from holdfast.training.objectives._inner import Inner
 from holdfast.training.objectives.base import Objective
+from holdfast.training.objectives.trades import Trades
 from holdfast.training.steps.base import Step, Work, descend, step
 
 _KEPT = "free.perturbation"  # in `Work.extra`: float32 [N, C, H, W], by row of the nominal batch
@@ -56,7 +57,7 @@ class Free(Step):
         losses = descend(work, replace(batch, adversarial=shown))
         if shown.grad is not None:  # an objective may give attacked images no weight
             with torch.no_grad():
-                uphill = shown.grad.sign().nan_to_num_(0)
+                uphill = shown.grad.sign()  # 0 where it is NaN
                 moved = uphill.mul_(eps).add_(shown).clamp_(lowest, highest)
                 kept.copy_(moved.sub_(images))
         return losses
@@ -64,6 +65,11 @@ class Free(Step):
 
 def _radius(objective: Objective) -> float:
     """Radius of an objective's attack; 0 where that is what it says."""
+    if isinstance(objective, Trades):
+        raise BadValueError(
+            "free training follows the gradient at the image itself first, where the divergence of "
+            "trades has none: take adversarial, mixture or mart, or the step plain"
+        )
     if objective.attack is None:
         raise BadValueError(
             f"free training perturbs images, and the objective {objective.name} attacks none: "
@@ -86,7 +92,7 @@ def _rows(work: Work, images: Tensor) -> Tensor:
     if kept is None or kept.shape[1:] != images.shape[1:]:
         kept = images.new_zeros(0, *images.shape[1:])
     kept = kept.to(images)
-    missing = max(end, work.nominal) - len(kept)
+    missing = end - len(kept)
     if missing > 0:
         kept = torch.cat([kept, kept.new_zeros(missing, *kept.shape[1:])])
     work.extra[_KEPT] = kept

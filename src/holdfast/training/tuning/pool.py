@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -91,7 +92,7 @@ def _work(start: Start) -> Trial | None:
 def _with_ray(tuning: Tuning, start: Start) -> Iterator[Trial]:
     """Each trial is a task; the cluster decides where it runs."""
     try:
-        import ray  # noqa: PLC0415 - large, and an extra
+        ray: Any = importlib.import_module("ray")  # large, and an extra
     except ImportError as error:
         raise MissingError(
             "running trials on a cluster needs Ray: pip install 'ray[default]'; without it, "

@@ -1,0 +1,55 @@
+"""Where a step is computed: devices and precision, their memory, and their random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+
+from holdfast.core.errors import BadValueError
+from holdfast.core.randomness import keys_for
+from holdfast.models import Classifier
+from holdfast.training.recipe import Recipe
+
+_FULL = ("out of memory", "can't allocate memory")  # what torch says on devices that say no more
+
+
+def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
+    """One process, or this one of several that `accelerate launch` has started."""
+    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if recipe.train.precision == "float16" and classifier.device.type != "cuda":
+        raise BadValueError(
+            f"train.precision=float16 needs a CUDA device, and this one is {classifier.device}; "
+            "take bfloat16 or float32"
+        )
+    precision = kinds[recipe.train.precision]
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:  # noqa: SLF001
+        # One process may train at several precisions, one run after another.
+        AcceleratorState._reset_state()  # noqa: SLF001
+    # Some objectives pass the network twice before they go back, which broadcasts would disturb.
+    parallel = DistributedDataParallelKwargs(broadcast_buffers=False)
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=classifier.device.type == "cpu",
+        kwargs_handlers=[parallel],
+    )
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Whether an error says that memory is full."""
+    return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in _FULL)
+
+
+@contextmanager
+def keyed(seed: int, step: int, replay: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, which dropout draws from, and put them back afterwards."""
+    place = torch.tensor([step * 1000 + replay])
+    word = int(keys_for(place, seed=seed, stream="training step").bits(1).item())
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(word)
+        yield
