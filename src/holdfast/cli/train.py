@@ -63,6 +63,9 @@ MeasureData = Annotated[
 MeasureCount = Annotated[
     int | None, typer.Option("--measure-n", min=1, help="Images that --perturb measures.")
 ]
+AfterOnly = Annotated[
+    bool, typer.Option("--after-only", help="Let --perturb measure the trained network alone.")
+]
 
 
 @app.command("run")
@@ -81,6 +84,7 @@ def run(
     measure_data: MeasureData = None,
     measure_split: MeasureSplit = "test",
     measure_n: MeasureCount = None,
+    after_only: AfterOnly = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and show the recipe, and train nothing.")
     ] = False,
@@ -108,7 +112,7 @@ def run(
     with stopped_by_signal() as stopping, opened_sinks(track or (), folder) as sinks:
         options = _options(device, workers, save_every, stopping.reason)
         training = _follow(train(chosen, folder, options), sinks)
-    _conclude(folder, training, measured, device)
+    _conclude(folder, training, measured, device, after_only=after_only)
 
 
 @app.command("resume")
@@ -123,6 +127,7 @@ def resume(
     measure_data: MeasureData = None,
     measure_split: MeasureSplit = "test",
     measure_n: MeasureCount = None,
+    after_only: AfterOnly = False,
 ) -> None:
     """Go on with the run in a folder, by the recipe that lies there.
 
@@ -136,7 +141,7 @@ def resume(
     with stopped_by_signal() as stopping, opened_sinks(track or (), folder) as sinks:
         options = _options(device, workers, save_every, stopping.reason)
         training = _follow(go_on(folder, options), sinks)
-    _conclude(folder, training, measured, device)
+    _conclude(folder, training, measured, device, after_only=after_only)
 
 
 @app.command("presets")
@@ -284,7 +289,9 @@ def _follow(events: Iterator[Event], sinks: list[Sink]) -> Training:
     return progress.training
 
 
-def _conclude(folder: Path, training: Training, measured: Measured, device: str) -> None:
+def _conclude(
+    folder: Path, training: Training, measured: Measured, device: str, *, after_only: bool
+) -> None:
     """Measure, write the page, and end as the run did."""
     from holdfast.records.trainings import summary
     from holdfast.report.training import write_training_page
@@ -296,7 +303,7 @@ def _conclude(folder: Path, training: Training, measured: Measured, device: str)
         raise typer.Exit(143 if "SIGTERM" in training.reason else 130)
     if training.reason:
         say(training.reason)
-    measured.run(folder, device)
+    measured.run(folder, device, after_only=after_only)
     for moment in summary(folder):
         out.print(_line(moment), markup=False)
     out.print(f"model: {folder}  (holdfast measure --model {folder} ...)", markup=False)

@@ -53,7 +53,7 @@ class Measured:
             recipe, conditions, open_dataset(name, split=split, labels=recipe.data.labels), n
         )
 
-    def run(self, folder: Path, device: str) -> None:
+    def run(self, folder: Path, device: str, *, after_only: bool) -> None:
         """Measure both networks into `folder/store`; what is there already is kept."""
         if self.dataset is None:
             return
@@ -66,11 +66,14 @@ class Measured:
         from holdfast.training.preparing import starting_point
 
         options = Options(study="training")
-        before = starting_point(self.recipe, len(self.dataset.classes), device=device)
-        after = load_model(str(folder), device=device)
+        networks = {AFTER: load_model(str(folder), device=device)}
+        if not after_only:
+            start = starting_point(self.recipe, len(self.dataset.classes), device=device)
+            networks = {BEFORE: start, **networks}
         subjects = [
             open_subject(classifier, self.dataset, options, n=self.n, name=name)
-            for name, classifier in ((BEFORE, before), (AFTER, after))
+            for name, classifier in networks.items()
         ]
-        say(f"measuring before and after on {self.dataset.name} {self.dataset.split}")
+        where = f"{self.dataset.name} {self.dataset.split}"
+        say(f"measuring {' and '.join(networks)} on {where}")
         run_all(subjects, self.conditions, Store(folder / STORE_FOLDER), options)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+from torch.optim import Optimizer
 
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import keys_for
@@ -37,6 +41,37 @@ def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
         cpu=classifier.device.type == "cpu",
         kwargs_handlers=[parallel],
     )
+
+
+def wrapped(accelerator: Accelerator, module: nn.Module, optimizer: Optimizer) -> Any:
+    """Module and optimizer as accelerate prepares them."""
+    with warnings.catch_warnings():
+        # Accelerate does not know torch's newer name of this setting.
+        warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+        return accelerator.prepare(module, optimizer)
+
+
+def summed(accelerator: Accelerator, value: float) -> float:
+    """A number, added up over all processes, which must all call this."""
+    if accelerator.num_processes == 1:
+        return value
+    mine = torch.tensor(value, dtype=torch.float32, device=accelerator.device)
+    return float(accelerator.reduce(mine, reduction="sum"))
+
+
+def check_shares(images: int, size: int, processes: int) -> None:
+    """Refuse batches of which a process would get nothing.
+
+    Raises:
+        BadValueError: The smallest batch of an epoch has fewer images than there are processes.
+    """
+    rest = images % size
+    least = rest if rest > 1 else min(size, images)  # a single one joins the batch before it
+    if least < processes:
+        raise BadValueError(
+            f"{processes} processes cannot share a batch of {least}, which {images} images in "
+            f"batches of {size} leave; take another train.batch_size, or fewer processes"
+        )
 
 
 def is_full(error: RuntimeError) -> bool:

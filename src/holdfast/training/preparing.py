@@ -115,26 +115,32 @@ def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Cla
     Raises:
         HoldfastError: No such model, weights that do not fit, or a network that is no module.
     """
-    wanted = recipe.model
-    classifier = load_model(
-        wanted.name,
-        weights=wanted.weights,
-        weights_part=wanted.part,
-        classes=classes,
-        device=device,
-        pretrained=wanted.pretrained,
-        init_seed=recipe.seed,
-    )
+    classifier = _loaded(recipe, classes, device, None)
     if not isinstance(classifier.net, torch.nn.Module):
         raise BadValueError(
-            f"{wanted.name} is a function, and only a torch module has weights to train; return "
-            "a module"
+            f"{recipe.model.name} is a function, and only a torch module has weights to train; "
+            "return a module"
         )
     preprocessing = _preprocessing(recipe, classifier.preprocessing)
     if preprocessing == classifier.preprocessing:
         return classifier
-    card = replace(classifier.card, preprocessing=preprocessing)
-    return Classifier(classifier.net, card, classifier.device).probe()
+    # Once more: a network whose size is fixed is built for the size asked for.
+    return _loaded(recipe, classes, device, preprocessing)
+
+
+def _loaded(
+    recipe: Recipe, classes: int, device: str, preprocessing: Preprocessing | None
+) -> Classifier:
+    return load_model(
+        recipe.model.name,
+        weights=recipe.model.weights,
+        weights_part=recipe.model.part,
+        classes=classes,
+        device=device,
+        preprocessing=preprocessing,
+        pretrained=recipe.model.pretrained,
+        init_seed=recipe.seed,
+    )
 
 
 def _preprocessing(recipe: Recipe, own: Preprocessing) -> Preprocessing:

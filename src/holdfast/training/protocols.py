@@ -131,7 +131,7 @@ def make_optimizer(
 
 def _not_decayed(net: nn.Module) -> set[int]:
     norms = {id(p) for m in net.modules() if isinstance(m, _NORMS) for p in m.parameters()}
-    biases = {id(p) for name, p in net.named_parameters() if name.rpartition(".")[2] == "bias"}
+    biases = {id(p) for name, p in net.named_parameters() if name.endswith("bias")}
     return norms | biases
 
 
@@ -141,7 +141,8 @@ def _last_blocks(
     """The last blocks in the network's order, for last_k.
 
     A block is an entry of the network's longest chains: of each list of layers that holds no
-    further list, or a layer of its own that has weights.
+    further list, or a layer of its own that has weights. A list of a class of its own that holds
+    single layers, such as torchvision's Conv2dNormActivation, is one block.
     """
     if phase.kind != "last_k":
         return []
@@ -158,9 +159,14 @@ def _blocks(net: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     found: list[tuple[str, nn.Module]] = []
     for name, child in net.named_children():
         path = f"{prefix}{name}"
-        inner = isinstance(child, _LISTS) and any(_has_weights(one) for one in child)
+        inner = _is_chain(child) and _has_weights(child)
         found += _blocks(child, f"{path}.") if inner else [(path, child)]
     return found
+
+
+def _is_chain(module: nn.Module) -> bool:
+    composite = any(next(one.children(), None) is not None for one in module.children())
+    return type(module) in _LISTS or (isinstance(module, _LISTS) and composite)
 
 
 def _has_weights(module: nn.Module) -> bool:

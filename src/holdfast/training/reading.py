@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -19,6 +20,48 @@ from holdfast.training.recipe import Recipe, TrainSection
 
 _SUFFIXES = (".yaml", ".yml")
 _RAW = ("augment",)  # fields whose lists YAML would cut at commas inside parentheses
+_NONE = ("", "null", "~")
+_EXPECTED = {  # by pydantic's name of what is wrong
+    "missing": "a value, as there is no default",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "string_too_short": "some text",
+    "tuple_type": "a list, as in [0.9, 0.95]",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose 1e-3 is a number, and in which nothing is said twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's
+        """Refuse a key that is there already."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is written twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -48,7 +91,10 @@ def body_of(source: str | Path) -> dict[str, Any]:
         raise MissingError(
             f"no recipe {path}; write one, or start from a preset: {', '.join(PRESETS)}"
         )
-    return read_body(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return read_body(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise BadValueError(f"{path} is no text in UTF-8 ({error}); write it as such") from error
 
 
 def read_body(text: str, where: str) -> dict[str, Any]:
@@ -58,12 +104,14 @@ def read_body(text: str, where: str) -> dict[str, Any]:
         BadValueError: It is not.
     """
     try:
-        body = yaml.safe_load(text)
+        body = _yaml(text)
     except yaml.YAMLError as error:
         raise BadValueError(f"{where} is not YAML: {error}") from error
     if not isinstance(body, dict):
+        got = "nothing" if body is None else type(body).__name__
         raise BadValueError(
-            f"{where} must hold sections such as data, model and train; got {type(body).__name__}"
+            f"{where} must hold sections such as data, model and train, got {got}; "
+            "`holdfast train presets` shows whole recipes"
         )
     return body
 
@@ -93,7 +141,7 @@ def override(body: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
     Raises:
         BadValueError: No `=`, or a path through something that has no fields.
     """
-    result = {k: dict(v) if isinstance(v, dict) else v for k, v in body.items()}
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in body.items() if v is not None}
     for text in overrides:
         path, separator, value = text.partition("=")
         keys = path.strip().split(".")
@@ -103,7 +151,9 @@ def override(body: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
                 "train.epochs=5"
             )
         if len(keys) > 2:
-            raise BadValueError(f"{path} goes deeper than a recipe: write section.field=value")
+            raise BadValueError(
+                f"{path} goes deeper than a recipe: write section.field=value, as in train.epochs=5"
+            )
         if len(keys) == 1:
             result[keys[0]] = _value(keys[0], value)
             continue
@@ -116,11 +166,22 @@ def override(body: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
 
 def _value(path: str, text: str) -> Any:
     if path in _RAW:
-        return text
+        return None if text.strip() in _NONE else text
     try:
-        return yaml.safe_load(text)
+        return _yaml(text)
     except yaml.YAMLError as error:
-        raise BadValueError(f"cannot read the value of {path}: {text!r}") from error
+        raise BadValueError(
+            f"cannot read the value of {path}, got {text!r}; write it as in YAML, a text with "
+            "special characters in quotes"
+        ) from error
+
+
+def _yaml(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def known_fields(objective: str = "") -> dict[str, str]:
@@ -145,7 +206,9 @@ def _check_fields(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if name in sections:
             if not isinstance(value, dict):
-                raise BadValueError(f"{name} is a section with fields, got {value!r}")
+                raise BadValueError(
+                    f"{name} is a section with fields, got {value!r}; write them below it"
+                )
             typed = [f"{name}.{key}" for key in value]
         else:
             typed = [str(name)]
@@ -158,7 +221,9 @@ def _objective_name(body: Mapping[str, Any]) -> str:
     train = body.get("train")
     default = str(TrainSection.model_fields["objective"].default)
     text = train.get("objective", default) if isinstance(train, dict) else default
-    return parse_spec(text).name if isinstance(text, str) else default
+    if not isinstance(text, str):
+        raise BadValueError(f"train.objective: expected text such as trades(beta=6), got {text!r}")
+    return parse_spec(text).name
 
 
 def _unknown(path: str, known: Mapping[str, str]) -> UnknownNameError:
@@ -183,6 +248,10 @@ def _readable(error: ValidationError) -> HoldfastError:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, HoldfastError):
         return cause
-    message = str(cause) if cause is not None else first["msg"]
-    got = "" if cause is not None or first["type"] == "missing" else f", got {first['input']!r}"
-    return BadValueError(f"{where or 'recipe'}: {message[:1].lower()}{message[1:]}{got}")
+    if cause is not None:
+        return BadValueError(f"{where or 'recipe'}: {cause}")
+    expected = _EXPECTED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    got = "none" if first["type"] == "missing" else repr(first["input"])
+    if first["type"] in ("missing", "too_long") and isinstance(first["loc"][-1], int):
+        expected, got = "two numbers", "another count"
+    return BadValueError(f"{where or 'recipe'}: expected {expected}, got {got}")

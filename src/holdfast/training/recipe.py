@@ -7,90 +7,24 @@ digest names what it makes. Machine, number of processes and where it is written
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from holdfast.core.identity import digest_json
 from holdfast.core.specs import Value, split_specs
 from holdfast.training.augment.pipeline import Pipeline
+from holdfast.training.inputs import DataSection, ModelSection
 from holdfast.training.objectives import Objective, parse_objective
 from holdfast.training.objectives._inner import Inner
 from holdfast.training.pretrain import SelfSupervised
+from holdfast.training.section import Section, rising
 from holdfast.training.steps import Step, parse_step
 
 PROTOCOLS = ("full", "scratch", "linear_probe", "lp_ft", "last_k")
 AUTO = "auto"
-
-
-class Section(BaseModel):
-    """Base of a recipe's sections: frozen, and no field but the declared ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSection(Section):
-    """Which images.
-
-    Attributes:
-        name: As `holdfast measure --data` takes it: cifar10, folder:DIR, npz:FILE, ...
-        split: Of the training images.
-        validation: A share of them held out (stratified, fixed), or the name of another split;
-            None measures nothing while training.
-        validation_name: Data set of that other split, where it is not the same.
-        labels: As `--labels`.
-        n: Train on so many of them, the same ones for every seed.
-        size: Side, or height and width, in pixels; None is the network's own.
-        resize: short keeps the aspect and crops, squash does not; None is the network's own.
-    """
-
-    name: str = Field(min_length=1)
-    split: str = "train"
-    validation: str | float | None = 0.1
-    validation_name: str | None = None
-    labels: str | None = None
-    n: int | None = Field(default=None, ge=2)
-    size: int | tuple[int, int] | None = None
-    resize: Literal["short", "squash"] | None = None
-
-    @field_validator("validation")
-    @classmethod
-    def _share(cls, value: str | float | None) -> str | float | None:
-        if isinstance(value, float) and not 0 < value < 1:
-            raise ValueError(f"a share is between 0 and 1, got {value}; null for none")
-        return value
-
-    @model_validator(mode="after")
-    def _other(self) -> DataSection:
-        if self.validation_name is not None and not isinstance(self.validation, str):
-            raise ValueError("validation_name needs the name of a split as validation")
-        return self
-
-
-class ModelSection(Section):
-    """Which network, and what it starts from.
-
-    Attributes:
-        name: As `holdfast measure --model` takes it, or a folder that `holdfast train` wrote.
-        weights: Checkpoint to start from, instead of the pretrained weights.
-        pretrained: Whether to start from the weights that come with the name, if any do.
-        part: Of these weights: backbone draws a fresh last layer, all keeps theirs.
-        mean: Of the normalization, in [0, 1]; None is the network's own.
-        std: As long as `mean`.
-    """
-
-    name: str = Field(min_length=1)
-    weights: str | None = None
-    pretrained: bool = True
-    part: Literal["all", "backbone"] = "backbone"
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    @model_validator(mode="after")
-    def _both(self) -> ModelSection:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std go together; give both or neither")
-        return self
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ProtocolSection(Section):
@@ -113,7 +47,10 @@ class ProtocolSection(Section):
     @model_validator(mode="after")
     def _probe(self) -> ProtocolSection:
         if (self.kind == "lp_ft") != (self.probe_epochs is not None):
-            raise ValueError("probe_epochs belongs to lp_ft, which needs it")
+            raise ValueError(
+                "probe_epochs goes with kind=lp_ft, which needs it, got "
+                f"kind={self.kind} and probe_epochs={self.probe_epochs}; give both or neither"
+            )
         return self
 
 
@@ -160,7 +97,7 @@ class TrainSection(Section):
         if not isinstance(fields, dict):
             return fields
         own = {key: value for key, value in fields.items() if key in cls.model_fields}
-        rest: dict[str, Value] = {k: v for k, v in fields.items() if k not in cls.model_fields}
+        rest = {k: _parameter(v) for k, v in fields.items() if k not in cls.model_fields}
         text = own.get("objective", cls.model_fields["objective"].default)
         if isinstance(text, str):
             own["objective"] = parse_objective(text, rest).spec
@@ -192,7 +129,13 @@ class OptimizerSection(Section):
     decay_all: bool = False
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Share, _Share] = (0.9, 0.999)
+
+    @model_validator(mode="after")
+    def _moving(self) -> OptimizerSection:
+        if self.kind == "sgd" and self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0, got momentum=0; leave it out")
+        return self
 
 
 class ScheduleSection(Section):
@@ -218,6 +161,17 @@ class ScheduleSection(Section):
     milestones: tuple[float, ...] = ()
     gamma: float = Field(default=0.1, gt=0)
     peak: float = Field(default=0.3, gt=0, lt=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        return rising(milestones)
+
+    @model_validator(mode="after")
+    def _steps(self) -> ScheduleSection:
+        if self.kind == "step" and not self.milestones:
+            raise ValueError("kind=step needs milestones, got none; write milestones=[75, 90]")
+        return self
 
 
 class ValidateSection(Section):
@@ -259,7 +213,7 @@ class Recipe(Section):
         seed: Keys order, augmentation, attacks and fresh weights.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     data: DataSection
     model: ModelSection
@@ -278,9 +232,10 @@ class Recipe(Section):
             return ()
         if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
             value = ", ".join(value)  # YAML's [a(b=1, c=2)] falls apart at the comma
-        if not isinstance(value, str):
-            raise ValueError("expected a list such as [flip, crop(padding=4)]")  # noqa: TRY004 - pydantic's
-        texts = split_specs(value.strip().removeprefix("[").removesuffix("]"))
+        text = value.strip() if isinstance(value, str) else "]"
+        if text.startswith("[") != text.endswith("]"):
+            raise ValueError(f"expected a list such as [flip, crop(padding=4)], got {value!r}")
+        texts = split_specs(text.removeprefix("[").removesuffix("]"))
         return tuple(Pipeline(texts).specs)
 
     @model_validator(mode="after")
@@ -293,6 +248,11 @@ class Recipe(Section):
             )
         if isinstance(self.objective, SelfSupervised):
             self._check_pretraining()
+        if self.protocol.kind == "scratch" and self.model.weights is not None:
+            raise ValueError(
+                "protocol.kind=scratch starts from fresh weights, got "
+                f"model.weights={self.model.weights}; leave them out, or take protocol.kind=full"
+            )
         if self.protocol.kind != "scratch" or not self.model.pretrained:
             return self
         # One way to say one thing, so that one digest names it.
@@ -358,6 +318,14 @@ class Recipe(Section):
     def _complete(self) -> Recipe:
         _ = (self.objective, self.step)
         return self
+
+
+def _parameter(value: Any) -> Value:
+    """As in a spec, where 8/255 is a fraction."""
+    over, slash, under = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if slash and over.strip().isdecimal() and under.strip().isdecimal() and int(under):
+        return Fraction(int(over), int(under))
+    return value  # type: ignore[no-any-return]  # what is none of a spec's is refused with it
 
 
 def _number(eps: Any) -> str:

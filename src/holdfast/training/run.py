@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from holdfast.core.errors import ChangedInputError, MissingError
 from holdfast.core.version import VERSION
@@ -33,6 +33,7 @@ from holdfast.records.trainings import (
     write_training,
 )
 from holdfast.training.checkpoint import read_tensors, save_tensors
+from holdfast.training.devices import summed
 from holdfast.training.preparing import Prepared, prepare
 from holdfast.training.reading import read_body, recipe_of, write_recipe
 from holdfast.training.recipe import Recipe, changed_fields
@@ -171,9 +172,11 @@ class _Session:
         self.main = self.trainer.accelerator.is_main_process
         self.training = known or self._fresh()
         self.watch = Watch(self.recipe)
-        self.seconds = self.training.seconds
+        self.seconds = 0.0
         self.shown = 0  # notes told
         self._resumed = self._restore() if known is not None else False
+        if not self._resumed:
+            self.training = self._fresh()  # nothing of a run that never came to a checkpoint
 
     def events(self) -> Iterator[Event]:
         """Run to the end, saving on the way, whatever ends it."""
@@ -194,6 +197,9 @@ class _Session:
     def _steps(self) -> Iterator[Event]:
         saved = begun = time.monotonic()
         before = self.seconds
+        if self._ended():  # but the record of it was lost, or a signal came first
+            yield from self._finish("stopped", self._ended())
+            return
         for stepped in self.trainer.run():
             self.seconds = before + time.monotonic() - begun
             yield stepped
@@ -201,7 +207,7 @@ class _Session:
             ends = stepped.ends_epoch or self.trainer.step == self.trainer.steps
             if ends and self._due(stepped.epoch):
                 yield from self._validate()
-            reason = self.options.stopping()
+            reason = self._asked()
             if reason:
                 self._save()
                 self._mark(status="interrupted", reason=reason)
@@ -215,6 +221,14 @@ class _Session:
                 self._save()
                 saved = time.monotonic()
         yield from self._finish("finished", "")
+
+    def _asked(self) -> str:
+        """Why any of the processes was asked to stop; all stop after the same step."""
+        reason = self.options.stopping()
+        accelerator = self.trainer.accelerator
+        if accelerator.num_processes == 1 or not summed(accelerator, float(bool(reason))):
+            return reason
+        return max(gather_object([reason]))
 
     def _due(self, epoch: int) -> bool:
         every = self.recipe.validate_with.every

@@ -29,7 +29,7 @@ class Moment:
 
     def by_epoch(self) -> Moment:
         """The same at the start of its epoch, counted in epochs."""
-        whole = max(1, round(self.steps / self.steps_an_epoch))
+        whole = max(1, math.ceil(self.steps / self.steps_an_epoch))
         return Moment(self.step // self.steps_an_epoch, whole, 1)
 
 
@@ -41,7 +41,7 @@ def rate_factor(schedule: ScheduleSection, moment: Moment) -> float:
     if schedule.every == "epoch":
         moment = moment.by_epoch()
         warmup = schedule.warmup
-    done, total = moment.step - warmup, max(1.0, moment.steps - warmup)
+    done, total = max(0.0, moment.step - warmup), max(1.0, moment.steps - warmup)
     if schedule.kind == "cosine":
         return schedule.end + (1 - schedule.end) * _cosine(min(1.0, done / total))
     if schedule.kind == "step":
@@ -55,9 +55,11 @@ def momentum(schedule: ScheduleSection, moment: Moment) -> float | None:
     """Momentum, or the first beta, of the one-cycle policy; None: the optimizer's own."""
     if schedule.kind != "onecycle":
         return None
+    warmup = schedule.warmup * moment.steps_an_epoch
     if schedule.every == "epoch":
-        moment = moment.by_epoch()
-    return _one_cycle(schedule.peak, moment.step, moment.steps, (_HIGH, _LOW, _HIGH))
+        moment, warmup = moment.by_epoch(), schedule.warmup
+    done, total = max(0.0, moment.step - warmup), max(1.0, moment.steps - warmup)
+    return _one_cycle(schedule.peak, done, total, (_HIGH, _LOW, _HIGH))
 
 
 def radius_factor(train: TrainSection, epoch: int) -> float:
@@ -76,7 +78,7 @@ def _cosine(part: float) -> float:
 def _one_cycle(peak: float, done: float, total: float, values: tuple[float, float, float]) -> float:
     first, top, last = values
     turn = peak * total - 1
-    if done <= turn:
+    if 0 < turn >= done:
         return top + (first - top) * _cosine(done / turn)
     return last + (top - last) * _cosine(min(1.0, (done - turn) / (total - 1 - turn)))
 

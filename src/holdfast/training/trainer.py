@@ -21,10 +21,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import keys_for
 from holdfast.models import Classifier
+from holdfast.models.fast import is_wide
+from holdfast.models.training_copy import CraftingCopy
 from holdfast.training.batch import TrainingBatch
 from holdfast.training.batches import TrainingData
 from holdfast.training.checkpoint import State, optimizer_state, pack, restore_optimizer, unpack
-from holdfast.training.devices import accelerator_for, is_full, keyed
+from holdfast.training.devices import (
+    accelerator_for,
+    check_shares,
+    is_full,
+    keyed,
+    summed,
+    wrapped,
+)
 from holdfast.training.objectives import Objective
 from holdfast.training.protocols import BATCH_NORMS, Learning, Phase, make_optimizer, phases
 from holdfast.training.recipe import Recipe
@@ -123,6 +132,12 @@ class Trainer:
             self._average = AveragedModel(
                 cast("nn.Module", classifier.net), multi_avg_fn=averaging, use_buffers=True
             )
+        net = cast("nn.Module", classifier.net)
+        if classifier.device.type in ("cpu", "cuda") and is_wide(net):
+            net.to(memory_format=torch.channels_last)  # a tenth of a step; rounding aside the same
+        # Made once, from the first weights, so that a run taken up again has the same one.
+        attacked = recipe.objective.attack is not None and recipe.train.crafting == "eval"
+        self._twin = CraftingCopy(classifier) if attacked else None
         self._phase = phases(recipe)[0]
         self._begin(self._phase)
 
@@ -190,6 +205,7 @@ class Trainer:
             if phase.first <= max(1, -(-self.step // self.batches)) <= phase.last:
                 self._begin(phase)
         self._whole.load_state_dict(unpack(tensors, "whole"))
+        self.student.resume()
         restore_optimizer(
             self._optimizer.optimizer, unpack(tensors, "optimizer"), body["optimizer"]
         )
@@ -214,10 +230,17 @@ class Trainer:
             rate = settings.head_lr or settings.lr
             decay = settings.weight_decay
             groups.append({"params": own, "lr": rate, "weight_decay": decay, "base_lr": rate})
+        check_shares(len(self.data), self.recipe.train.batch_size, self.accelerator.num_processes)
         self._check_batch_norm()
         made = make_optimizer(groups, self.recipe.optimizer)
-        module, self._optimizer = self.accelerator.prepare(self._whole, made)
-        self.student = Student(self.classifier, module, self._learning, self.recipe.train.crafting)
+        module, self._optimizer = wrapped(self.accelerator, self._whole, made)
+        self.student = Student(
+            self.classifier,
+            module,
+            self._learning,
+            crafting=self.recipe.train.crafting,
+            twin=self._twin,
+        )
         self._parameters = [p for group in groups for p in group["params"]]
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Stepped]:
@@ -242,17 +265,20 @@ class Trainer:
     def _step(self, objective: Objective, batch: TrainingBatch, epoch: int) -> float:
         """All replays of a batch; its mean loss."""
         step = self.recipe.step
+        count = summed(self.accelerator, len(batch))
         losses = norms = 0.0
         for replay in range(step.replays):
             self._set_rates(replay)
             stream = f"training attack {epoch}" + (f" replay {replay}" if replay else "")
             keys = keys_for(batch.ids, seed=self.recipe.seed, stream=stream)
             with keyed(self.recipe.seed, self.step, replay, self.classifier.device):
-                loss = self._gradients(objective, batch, keys.to(self.classifier.device))
+                total = self._gradients(objective, batch, keys.to(self.classifier.device), count)
+                loss = summed(self.accelerator, total) / count
             norm = self._norm()
             self._check(loss, norm)
             self._optimizer.step()
             self._optimizer.zero_grad()
+            self.student.moved()
             losses, norms = losses + loss, norms + norm
         if self._average is not None:
             self._average.update_parameters(cast("nn.Module", self.classifier.net))
@@ -260,16 +286,18 @@ class Trainer:
         if after is not None:
             after(self.student, (self.step + 1) / self.steps)
         loss, norm = losses / step.replays, norms / step.replays
-        self.sums.add(loss, norm, len(batch))
+        self.sums.add(loss, norm, round(count))
         return loss
 
-    def _gradients(self, objective: Objective, batch: TrainingBatch, keys: Any) -> float:
-        """Gradients of the mean loss, in as many portions as memory asks for; that loss."""
+    def _gradients(
+        self, objective: Objective, batch: TrainingBatch, keys: Any, count: float
+    ) -> float:
+        """Gradients of the mean loss, in as many portions as memory asks for; the loss' sum."""
         buffers = [(b, b.clone()) for b in self._whole.buffers()]
         extra = {name: value.clone() for name, value in self.extra.items()}
         while True:
             try:
-                return self._accumulated(objective, batch, keys)
+                return self._accumulated(objective, batch, keys, count)
             except RuntimeError as error:  # also torch.OutOfMemoryError
                 if not is_full(error):
                     raise
@@ -282,7 +310,9 @@ class Trainer:
             if self.classifier.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _accumulated(self, objective: Objective, batch: TrainingBatch, keys: Any) -> float:
+    def _accumulated(
+        self, objective: Objective, batch: TrainingBatch, keys: Any, count: float
+    ) -> float:
         size = self._micro or len(batch)
         starts = list(range(0, len(batch), size))
         total: Tensor | None = None
@@ -290,7 +320,8 @@ class Trainer:
             objective=objective,
             classifier=self.student,
             parameters=self._parameters,
-            nominal=len(batch),
+            # The mean over processes is then that of the batch, though their parts are unequal.
+            nominal=count / self.accelerator.num_processes,
             backward=self.accelerator.backward,
             buffers=list(self._whole.buffers()),
             extra=self.extra,
@@ -308,7 +339,7 @@ class Trainer:
             part = losses.sum()
             total = part if total is None else total + part
         assert total is not None  # noqa: S101 - a batch has images
-        return float(total) / len(batch)
+        return float(total)
 
     def _unsynchronized(self) -> Any:
         return self.accelerator.no_sync(self.student.module)

@@ -12,6 +12,7 @@ from lightly.transforms import (
     BYOLView1Transform,
     BYOLView2Transform,
     DINOViewTransform,
+    GaussianBlur,
     SimCLRViewTransform,
     VICRegViewTransform,
 )
@@ -38,6 +39,12 @@ JUDGES = {
 }
 
 
+def blurs(transforms):
+    """Probabilities of the blur, which a few draws would not tell apart."""
+    steps = [step for one in transforms for step in one.transform.transforms]
+    return [step.prob for step in steps if isinstance(step, GaussianBlur)]
+
+
 def picture(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(256, shape or (3, 8, 8), dtype=torch.uint8, generator=generator)
@@ -52,6 +59,7 @@ def seeded(method, image, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_views_are_lightlys(name):
     method = parse_objective(name, {"smallest_crop": 0.3, "jitter": 0.7, "blur": 0.5})
+    assert blurs(method.view_transforms((8, 8))) == blurs(JUDGES[name])
     image = picture()
     numpys = np.random.get_state()
     try:

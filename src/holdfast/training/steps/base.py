@@ -35,8 +35,8 @@ class Work:
         objective: What is minimized, with its radius of the moment.
         classifier: In training mode; its `search`, if it has one, is attacked.
         parameters: The weights that are trained; their `.grad` adds up.
-        nominal: Images of the nominal batch that this process sees: what sums are divided by, so
-            that the parts of a batch add up to its mean.
+        nominal: Images of the nominal batch, a process: what sums are divided by, so that the parts
+            of a batch add up to its mean. Several processes may share it unevenly.
         backward: Differentiates a loss, such as accelerate's.
         buffers: What a pass in training mode changes besides, such as running statistics.
         extra: The step's own tensors; part of a checkpoint, since training goes on from them.
@@ -47,7 +47,7 @@ class Work:
     objective: Objective
     classifier: Classifier
     parameters: Sequence[nn.Parameter]
-    nominal: int
+    nominal: float
     backward: Callable[[Tensor], None]
     buffers: Sequence[Tensor] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
