@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import importlib
+import itertools
 import statistics
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,12 @@ from holdfast.models import Card, Classifier, Preprocessing
 from holdfast.models.training_copy import CraftingCopy
 from holdfast.perturb.attacks.inner import worst_images
 from holdfast.perturb.attacks.pgd import PGD
+from holdfast.training import Recipe, Trainer, recipe_of
+from holdfast.training.batch import TrainingBatch
 
 _EPS, _STEP, _STEPS = 8 / 255, 2 / 255, 7
 _CLASSES = 10
+_ENDLESS = 1 << 30  # steps of an epoch
 _KINDS = ("adversarial", "standard")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -109,25 +114,82 @@ class Peer(Side):
         return found
 
 
+class Fixed:
+    """The same batch in every step: `TrainingData` without decoding and augmentation."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        ids = torch.arange(len(images))
+        self.batch = TrainingBatch.of(images, labels, ids, classes=_CLASSES)
+
+    def __len__(self) -> int:
+        return len(self.batch) * _ENDLESS
+
+    def steps(self, batch_size: int) -> int:
+        """Batches an epoch."""
+        return _ENDLESS
+
+    def batches(self, epoch: int, **settings: int) -> Iterator[TrainingBatch]:
+        """Batches of an epoch."""
+        return itertools.repeat(self.batch)
+
+
 class Ours(Side):
-    """With the attack on a crafting copy."""
+    """The training loop of holdfast, all that it does in a step included."""
 
     name = "ours"
+    attack_text = f"pgd(norm=linf, eps=8/255, steps={_STEPS}, step_size=2/255)"
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options, channels_last=True)
-        card = Card(name="resnet18", preprocessing=Preprocessing(), identity="resnet18")
-        classifier = Classifier(self.net, card, device=options.device)
-        self.copy = CraftingCopy(classifier)
+    def __init__(self, options: argparse.Namespace, images: Tensor, labels: Tensor) -> None:
+        super().__init__(options, channels_last=False)  # the loop sees to it
         self.attack = PGD(eps=_EPS, step_size=_STEP, steps=_STEPS)
-        self.done = 0
+        self.classifier = self._classifier(self.net, options)
+        objectives = {"adversarial": f"adversarial(attack={self.attack_text})"}
+        objectives["standard"] = "cross_entropy"
+        data: Any = Fixed(images, labels)
+        self._steps = {
+            kind: Trainer(
+                self._recipe(text, options),
+                self._classifier(copy.deepcopy(self.net), options),
+                data,
+            ).run()
+            for kind, text in objectives.items()
+        }
+
+    def _classifier(self, net: torch.nn.Module, options: argparse.Namespace) -> Classifier:
+        card = Card(name="resnet18", preprocessing=Preprocessing(), identity="resnet18")
+        return Classifier(net, card, device=options.device)
+
+    def _recipe(self, objective: str, options: argparse.Namespace) -> Recipe:
+        return recipe_of(
+            {
+                "data": {"name": "fixed", "validation": None},
+                "model": {"name": "resnet18"},
+                "train": {
+                    "objective": objective,
+                    "batch_size": options.batch,
+                    "precision": options.precision,
+                },
+                "optimizer": {
+                    "kind": "sgd",
+                    "lr": 0.01,
+                    "momentum": 0.9,
+                    "weight_decay": 5e-4,
+                    "decay_all": True,
+                },
+                "schedule": {"kind": "constant"},
+            }
+        )
 
     def craft(self, images: Tensor, labels: Tensor) -> Tensor:
-        self.copy.refresh()
-        self.done += 1
-        ids = torch.arange(len(images), device=images.device)
-        keys = keys_for(ids, seed=self.done, stream="training")
-        return worst_images(self.attack, self.copy, images, labels, keys)
+        keys = keys_for(torch.arange(len(images)), seed=1, stream="training")
+        twin = CraftingCopy(self.classifier)
+        return worst_images(self.attack, twin, images, labels, keys.to(images.device))
+
+    def standard(self, images: Tensor, labels: Tensor) -> None:
+        next(self._steps["standard"])
+
+    def adversarial(self, images: Tensor, labels: Tensor) -> None:
+        next(self._steps["adversarial"])
 
 
 def seconds(call: Callable[[], None], options: argparse.Namespace) -> float:
@@ -196,7 +258,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(options.batch, 3, 32, 32, generator=generator).to(options.device)
     labels = torch.arange(options.batch, device=options.device) % _CLASSES
-    sides: list[Side] = [Peer(options), Ours(options)]
+    sides: list[Side] = [Peer(options), Ours(options, images, labels)]
     print(
         f"{options.device}, {options.precision}, batch {options.batch}, {options.threads} "
         f"thread(s), torch {torch.__version__}"

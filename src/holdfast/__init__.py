@@ -16,30 +16,38 @@ if TYPE_CHECKING:
     from holdfast.perturb.attacks.craft import attack, craft
     from holdfast.perturb.corrupt import corrupt
     from holdfast.records import Store
+    from holdfast.training import Recipe
+    from holdfast.training.api import Trained, train
 
 __all__ = [
     "Classifier",
+    "Recipe",
     "Results",
     "Store",
+    "Trained",
     "attack",
     "corrupt",
     "craft",
     "load_data",
     "load_model",
     "measure",
+    "train",
 ]
 
 # Torch takes seconds to import; `holdfast --help` and the report do without it.
 _WHERE = {
     "Classifier": ("holdfast.models", "Classifier"),
+    "Recipe": ("holdfast.training", "Recipe"),
     "Results": ("holdfast.measuring.api", "Results"),
     "Store": ("holdfast.records", "Store"),
+    "Trained": ("holdfast.training.api", "Trained"),
     "attack": ("holdfast.perturb.attacks.craft", "attack"),
     "corrupt": ("holdfast.perturb.corrupt", "corrupt"),
     "craft": ("holdfast.perturb.attacks.craft", "craft"),
     "load_data": ("holdfast.data", "open_dataset"),
     "load_model": ("holdfast.models", "load_model"),
     "measure": ("holdfast.measuring.api", "measure"),
+    "train": ("holdfast.training.api", "train"),
 }
 
 

@@ -41,7 +41,21 @@ def photos(folder):
     return f"folder:{folder}"
 
 
-BUILD = {"digits": lambda folder: "digits", "folder": photos, "npz": npz, "parquet": parquet}
+def unlabelled(folder):
+    for place, pixels in enumerate(X):
+        path = folder / f"part{place % 2}" / "deeper" / f"{place:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"broken" if place == 4 else png(pixels))
+    return f"images:{folder}"
+
+
+BUILD = {
+    "digits": lambda folder: "digits",
+    "folder": photos,
+    "images": unlabelled,
+    "npz": npz,
+    "parquet": parquet,
+}
 DOWNLOADED = {  # their readers: test_named and test_fine_tuning_sets
     "aircraft",
     "caltech101",
@@ -163,12 +177,12 @@ def test_the_name_is_what_was_typed(build, tmp_path):
 
 
 def test_one_broken_image_is_named_and_the_others_are_read(build, tmp_path):
-    if build not in (photos, parquet):
+    if build not in (photos, parquet, unlabelled):
         pytest.skip("its images are not encoded, so one cannot break alone")
 
     read = list(open_dataset(build(tmp_path), split="test").read())
 
     (broken,) = [item for item in read if isinstance(item, Broken)]
-    assert broken.name in ("class1/04.png", "row 4")
+    assert broken.name in ("class1/04.png", "row 4", "part0/deeper/04.png")
     assert broken.reason.startswith("not a picture in JPEG")
     assert COUNT - 1 == sum(isinstance(item, Sample) for item in read)

@@ -281,9 +281,7 @@ def test_lp_ft_is_a_probe_and_then_all():
     net = with_norms()
     one = trainer(recipe(train={"epochs": 3}, protocol={"kind": "lp_ft", "probe_epochs": 1}), net)
     first = net[0].weight.clone()
-    moved = []
-    for _ in one.run():
-        moved.append(not torch.equal(first, net[0].weight))
+    moved = [not torch.equal(first, net[0].weight) for _ in one.run()]
 
     assert [False] * 5 + [True] * 10 == moved
 
@@ -306,9 +304,7 @@ def test_more_blocks_than_there_are_is_an_error():
 
 def test_averaged_weights_are_the_exponential_mean():
     one = trainer(recipe(train={"ema": 0.5, "max_steps": 3}), linear())
-    seen = []
-    for _ in one.run():
-        seen.append(weights(one.classifier.net).clone())
+    seen = [weights(one.classifier.net).clone() for _ in one.run()]
     # AveragedModel takes the first weights as they are.
     expected = 0.5 * (0.5 * seen[0] + 0.5 * seen[1]) + 0.5 * seen[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from enum import StrEnum
 from typing import Annotated
@@ -27,6 +28,10 @@ class What(StrEnum):
     TABLES = "tables"
     SEARCHERS = "searchers"
     PROXIES = "proxies"
+    PRESETS = "presets"
+    OBJECTIVES = "objectives"
+    AUGMENTATIONS = "augmentations"
+    STEPS = "steps"
 
 
 @guarded
@@ -35,7 +40,7 @@ def listing(
         What,
         typer.Argument(
             help="models, data, corruptions, attacks, metrics; for a search: spaces, tables, "
-            "searchers, proxies."
+            "searchers, proxies; for a training: presets, objectives, augmentations, steps."
         ),
     ],
     pattern: Annotated[
@@ -43,7 +48,7 @@ def listing(
     ] = "",
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List models, data sets, corruptions, attacks, metrics, and what a search can use."""
+    """List models, data sets, corruptions, attacks, metrics; parts of searches and trainings."""
     columns, rows = {
         What.MODELS: _models,
         What.DATA: _data,
@@ -54,6 +59,10 @@ def listing(
         What.TABLES: _tables,
         What.SEARCHERS: _searchers,
         What.PROXIES: _proxies,
+        What.PRESETS: _presets,
+        What.OBJECTIVES: _objectives,
+        What.AUGMENTATIONS: _augmentations,
+        What.STEPS: _steps,
     }[what]()
     kept = [row for row in rows if pattern.lower() in row[0].lower()]
     if json_lines:
@@ -136,3 +145,58 @@ def _proxies() -> tuple[tuple[str, ...], Rows]:
 
     columns = ("proxy", "better", "batch", "moment", "needs", "what it measures")
     return columns, [*known_proxies()]
+
+
+def _presets() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.training import PRESETS
+
+    presets = [PRESETS[name] for name in PRESETS]
+    return ("preset", "what", "from"), [(one.name, one.about, one.source) for one in presets]
+
+
+def _objectives() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.training.objectives import OBJECTIVES
+    from holdfast.training.pretrain import SelfSupervised
+
+    rows: Rows = [
+        (
+            OBJECTIVES[name]().spec,
+            "self-supervised" if issubclass(OBJECTIVES[name], SelfSupervised) else "supervised",
+            first_line(OBJECTIVES[name]),
+        )
+        for name in OBJECTIVES
+    ]
+    return ("objective, with its settings", "kind", "what it minimizes"), rows
+
+
+def _augmentations() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.training.augment import AUGMENTATIONS, BatchAugmentation, SourceAugmentation
+
+    def works_on(part: type) -> str:
+        if issubclass(part, SourceAugmentation):
+            return "stored picture"
+        return "batch" if issubclass(part, BatchAugmentation) else "picture"
+
+    parts = [(name, AUGMENTATIONS[name]) for name in AUGMENTATIONS]
+    rows: Rows = [
+        (name, ", ".join(parameters(part)), works_on(part), first_line(part))
+        for name, part in parts
+    ]
+    return ("augmentation", "settings", "works on", "what it does"), rows
+
+
+def _steps() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.training.steps import STEPS
+
+    rows: Rows = [(STEPS[name]().spec, first_line(STEPS[name])) for name in STEPS]
+    return ("step, with its settings", "what it does"), rows
+
+
+def first_line(part: type) -> str:
+    """What a part's docstring says first."""
+    return str(part.__doc__).strip().partition("\n")[0]
+
+
+def parameters(part: type) -> list[str]:
+    """Names of a frozen dataclass' fields."""
+    return [one.name for one in dataclasses.fields(part)]

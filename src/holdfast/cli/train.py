@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 from holdfast.cli.console import err, guarded, out, say
 from holdfast.cli.train_measure import Measured
-from holdfast.cli.train_progress import TrainingProgress, stopped_by_signal
+from holdfast.cli.train_progress import TrainingProgress, speaks, stopped_by_signal
 from holdfast.core.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -99,7 +99,6 @@ def run(
     """
     from holdfast.training.reading import load_recipe, write_recipe
     from holdfast.training.run import train
-    from holdfast.training.sinks import opened_sinks
 
     chosen = load_recipe(recipe, overrides or ())
     if dry_run:
@@ -107,9 +106,11 @@ def run(
         out.print(write_recipe(chosen).rstrip(), markup=False)
         return
     folder = folder or Path("runs") / f"{Path(recipe).stem}-{chosen.digest[:8]}"
-    say(f"run: {folder}")
+    folder = folder.expanduser()
+    if speaks():
+        say(f"run: {folder}")
     measured = Measured.of(chosen, perturb, measure_data, measure_split, measure_n)
-    with stopped_by_signal() as stopping, opened_sinks(track or (), folder) as sinks:
+    with stopped_by_signal() as stopping, _sinks(track, folder) as sinks:
         options = _options(device, workers, save_every, stopping.reason)
         training = _follow(train(chosen, folder, options), sinks)
     _conclude(folder, training, measured, device, after_only=after_only)
@@ -135,10 +136,10 @@ def resume(
     """
     from holdfast.training.run import read_recipe
     from holdfast.training.run import resume as go_on
-    from holdfast.training.sinks import opened_sinks
 
+    folder = folder.expanduser()
     measured = Measured.of(read_recipe(folder), perturb, measure_data, measure_split, measure_n)
-    with stopped_by_signal() as stopping, opened_sinks(track or (), folder) as sinks:
+    with stopped_by_signal() as stopping, _sinks(track, folder) as sinks:
         options = _options(device, workers, save_every, stopping.reason)
         training = _follow(go_on(folder, options), sinks)
     _conclude(folder, training, measured, device, after_only=after_only)
@@ -164,11 +165,9 @@ def presets(
             out.print(f"# {line}", markup=False)
         out.print(write_recipe(load_recipe(name)).rstrip(), markup=False)
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("preset", "what", "from"):
-        table.add_column(title, overflow="fold")
+    table = Table("preset", "what", box=None, pad_edge=False, header_style="bold")
     for one in (PRESETS[known] for known in PRESETS):
-        table.add_row(one.name, one.about, one.source.partition(";")[0].partition(":")[0])
+        table.add_row(one.name, one.about)
     out.print(table)
     out.print("holdfast train presets NAME shows all settings and their source", style="dim")
 
@@ -281,11 +280,26 @@ def _options(device: str, workers: int, save_every: float, stopping: Callable[[]
     )
 
 
+def _sinks(track: list[str] | None, folder: Path) -> AbstractContextManager[list[Sink]]:
+    """Opened by the one process of several that measures."""
+    from holdfast.training.sinks import opened_sinks
+
+    return opened_sinks((track or ()) if speaks() else (), folder)
+
+
 def _follow(events: Iterator[Event], sinks: list[Sink]) -> Training:
     """Show what happens; what came of it."""
-    with TrainingProgress(sinks) as progress:
-        for event in events:
-            progress.take(event)
+    from holdfast.training.trainer import DivergedError
+
+    try:
+        with TrainingProgress(sinks) as progress:
+            for event in events:
+                progress.take(event)
+    except DivergedError as error:
+        # The input could be used; the run has failed.
+        err.print("[bold red]error:[/]", end=" ")
+        say(str(error))
+        raise typer.Exit(1) from None
     return progress.training
 
 
@@ -296,8 +310,8 @@ def _conclude(
     from holdfast.records.trainings import summary
     from holdfast.report.training import write_training_page
 
-    if int(os.environ.get("RANK", "0")) != 0:
-        return  # one process of several speaks
+    if not speaks():
+        return
     if training.status == "interrupted":
         say(f"{training.reason}; `holdfast train resume {folder}` goes on")
         raise typer.Exit(143 if "SIGTERM" in training.reason else 130)

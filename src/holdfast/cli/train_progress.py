@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
+def speaks() -> bool:
+    """Whether this is the one process of several that does."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 class Stopping:
     """Whether a signal has asked for the end."""
 
@@ -35,7 +40,10 @@ class Stopping:
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = _SIGNALS[signal.Signals(number)]
-        say(f"{self._signal}: finishing this step, then saving")
+        if speaks():
+            # A signal may come while a line is written, which cannot be interrupted by another.
+            with suppress(RuntimeError, OSError):
+                say(f"{self._signal}: finishing this step, then saving")
 
     def reason(self) -> str:
         """Why to stop, or nothing."""
@@ -64,7 +72,7 @@ class TrainingProgress:
 
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
-        self._quiet = int(os.environ.get("RANK", "0")) != 0
+        self._quiet = not speaks()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -81,7 +89,8 @@ class TrainingProgress:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:  # else it would print an empty line
+            self._bar.stop()
 
     def take(self, event: Event) -> None:
         """Show one event."""

@@ -53,10 +53,8 @@ def read_saved(folder: Path) -> SavedModel:
     if not path.is_file():
         raise MissingError(f"no {MODEL_FILE} in {folder}: `holdfast train run` writes it")
     try:
-        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if set(body) != _FIELDS:
-            raise ValueError(f"expected the fields {', '.join(sorted(_FIELDS))}")
-        shape = {
+        body = _fields(json.loads(path.read_text(encoding="utf-8")))
+        shape: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in body["preprocessing"].items()
         }
         saved = SavedModel(
@@ -71,3 +69,9 @@ def read_saved(folder: Path) -> SavedModel:
     if not (folder / saved.weights).is_file():
         raise MissingError(f"{folder} lacks its weights {saved.weights}; train again, or resume")
     return saved
+
+
+def _fields(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict) or set(body) != _FIELDS:
+        raise ValueError(f"expected the fields {', '.join(sorted(_FIELDS))}")
+    return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,38 @@ def check_shares(images: int, size: int, processes: int) -> None:
             f"{processes} processes cannot share a batch of {least}, which {images} images in "
             f"batches of {size} leave; take another train.batch_size, or fewer processes"
         )
+
+
+def machine(device: torch.device, processes: int) -> dict[str, str | int]:
+    """What the record says of where a run was computed."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": str(device),
+        "processor": name,
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def smaller_portion(before: int, recipe: Recipe, error: RuntimeError) -> int:
+    """Half of the images that memory did not hold.
+
+    Raises:
+        BadValueError: There is no half, or the objective needs its batch whole.
+    """
+    if getattr(recipe.objective, "couples", False):
+        raise BadValueError(
+            f"memory does not hold a batch of {before} images with their views, and "
+            f"{recipe.objective.name} needs it whole; lower train.batch_size"
+        ) from error
+    if before <= 1:
+        raise BadValueError(
+            "memory does not hold even one image of this size with its gradients; take a "
+            "larger device, smaller images (data.size) or a smaller model"
+        ) from error
+    return (before + 1) // 2
 
 
 def is_full(error: RuntimeError) -> bool:

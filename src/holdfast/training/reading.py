@@ -33,6 +33,7 @@ _EXPECTED = {  # by pydantic's name of what is wrong
     "bool_parsing": "true or false",
     "string_type": "text",
     "string_too_short": "some text",
+    "too_long": "as many numbers as the default has",
     "tuple_type": "a list, as in [0.9, 0.95]",
     "literal_error": "{expected}",
     "greater_than": "more than {gt:g}",
@@ -251,7 +252,9 @@ def _readable(error: ValidationError) -> HoldfastError:
     if cause is not None:
         return BadValueError(f"{where or 'recipe'}: {cause}")
     expected = _EXPECTED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
-    got = "none" if first["type"] == "missing" else repr(first["input"])
-    if first["type"] in ("missing", "too_long") and isinstance(first["loc"][-1], int):
-        expected, got = "two numbers", "another count"
+    got = repr(first["input"])
+    if first["type"] == "missing":
+        # A place of a list, or a field.
+        short = isinstance(first["loc"][-1], int)
+        expected, got = (_EXPECTED["too_long"], got) if short else (expected, "none")
     return BadValueError(f"{where or 'recipe'}: expected {expected}, got {got}")

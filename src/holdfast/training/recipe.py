@@ -6,8 +6,8 @@ digest names what it makes. Machine, number of processes and where it is written
 
 from __future__ import annotations
 
-from functools import cached_property
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -325,7 +325,7 @@ def _parameter(value: Any) -> Value:
     over, slash, under = value.partition("/") if isinstance(value, str) else ("", "", "")
     if slash and over.strip().isdecimal() and under.strip().isdecimal() and int(under):
         return Fraction(int(over), int(under))
-    return value  # type: ignore[no-any-return]  # what is none of a spec's is refused with it
+    return value
 
 
 def _number(eps: Any) -> str:

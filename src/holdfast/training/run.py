@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
@@ -15,9 +13,9 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
-from holdfast.core.errors import ChangedInputError, MissingError
+from holdfast.core.errors import BadValueError, ChangedInputError, MissingError
 from holdfast.core.version import VERSION
-from holdfast.models import Classifier, digest_state, read_weights
+from holdfast.models import digest_state, read_weights
 from holdfast.records import write_whole
 from holdfast.records.trainings import (
     BEST_FILE,
@@ -33,7 +31,7 @@ from holdfast.records.trainings import (
     write_training,
 )
 from holdfast.training.checkpoint import read_tensors, save_tensors
-from holdfast.training.devices import summed
+from holdfast.training.devices import machine, summed
 from holdfast.training.preparing import Prepared, prepare
 from holdfast.training.reading import read_body, recipe_of, write_recipe
 from holdfast.training.recipe import Recipe, changed_fields
@@ -111,14 +109,14 @@ def train(recipe: Recipe, folder: str | Path, options: Options | None = None) ->
         HoldfastError: Input that cannot be used.
     """
     folder, options = Path(folder).expanduser(), options or Options()
+    if folder.exists() and not folder.is_dir():
+        raise BadValueError(f"{folder} is a file, and a run needs a folder; choose another name")
     known = _known(folder, recipe)
     if known is not None and known.status in ("finished", "stopped"):
         yield Finished(known)
         return
     prepared = prepare(recipe, device=options.device, workers=options.workers)
-    session = _Session(prepared, folder, options, known)
-    with closing(session.events()) as events:
-        yield from events
+    yield from _Session(prepared, folder, options, known).events()
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Iterator[Event]:
@@ -152,10 +150,12 @@ def _known(folder: Path, recipe: Recipe) -> Training | None:
     if there.digest == recipe.digest:
         return there
     changes = changed_fields(recipe_of(there.recipe), recipe)
-    raise ChangedInputError(
-        f"{folder} holds a run of another recipe: {'; '.join(changes) or 'an older form of it'}. "
-        "Choose another folder, or take these fields back"
-    )
+    told = f"{folder} holds a run of another recipe: {'; '.join(changes) or 'an older form of it'}"
+    if there.status == "failed":
+        raise ChangedInputError(
+            f"{told}. That one has failed: delete the folder, or choose another, to begin anew"
+        )
+    raise ChangedInputError(f"{told}. Choose another folder, or take these fields back")
 
 
 class _Session:
@@ -175,8 +175,8 @@ class _Session:
         self.seconds = 0.0
         self.shown = 0  # notes told
         self._resumed = self._restore() if known is not None else False
-        if not self._resumed:
-            self.training = self._fresh()  # nothing of a run that never came to a checkpoint
+        if known is not None and not self._resumed:
+            self.training = self._fresh()  # nothing is left of a run without a checkpoint
 
     def events(self) -> Iterator[Event]:
         """Run to the end, saving on the way, whatever ends it."""
@@ -191,8 +191,16 @@ class _Session:
         try:
             yield from self._steps()
         except DivergedError as error:
-            self._mark(status="failed", reason=str(error), flags={"diverged"})
-            raise
+            reason = f"{error}. {self._left()}"
+            self._mark(status="failed", reason=reason, flags={"diverged"})
+            raise DivergedError(reason) from error
+
+    def _left(self) -> str:
+        """What a run that cannot go on leaves."""
+        epoch = self.watch.best_epoch
+        if epoch is None:
+            return f"No weights were kept; delete {self.folder} to begin again"
+        return f"The best weights before, of epoch {epoch:g}, are the model in {self.folder}"
 
     def _steps(self) -> Iterator[Event]:
         saved = begun = time.monotonic()
@@ -382,7 +390,7 @@ class _Session:
             version=VERSION,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={name: version_of(name) for name in _LIBRARIES},
-            machine=_machine(prepared.classifier, self.trainer),
+            machine=machine(prepared.classifier.device, self.trainer.accelerator.num_processes),
             data_fingerprint=prepared.fingerprint,
             resumed=0,
         )
@@ -395,17 +403,4 @@ def _columns(name: str, accuracy: Accuracy | None) -> dict[str, Any]:
         f"{name}_accuracy": accuracy.clean,
         f"{name}_robust": accuracy.robust,
         f"{name}_n": accuracy.count,
-    }
-
-
-def _machine(classifier: Classifier, trainer: Trainer) -> dict[str, str | int]:
-    device = classifier.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "device": str(device),
-        "processor": name,
-        "processes": trainer.accelerator.num_processes,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "system": platform.system(),
     }

@@ -20,7 +20,7 @@ class Section(BaseModel):
     def _no_truth(cls, value: Any, info: ValidationInfo) -> Any:
         wanted = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and wanted is not bool:
-            raise ValueError(f"expected no true or false here, got {str(value).lower()}")  # noqa: TRY004 - pydantic's
+            raise ValueError(f"expected no true or false here, got {str(value).lower()}")
         return value
 
 

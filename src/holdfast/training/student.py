@@ -122,15 +122,18 @@ class Student:
 @contextmanager
 def _unchanged(norms: list[nn.Module]) -> Iterator[None]:
     """Use batch statistics, and leave the running ones as they are."""
-    tracking = [norm.track_running_stats for norm in norms]
+    kept: list[tuple[Any, bool, Tensor | None, Tensor | None]] = []
     for norm in norms:
-        norm.track_running_stats = False
-        norm.__dict__["_kept"] = (norm.running_mean, norm.running_var)
-        norm._buffers["running_mean"] = norm._buffers["running_var"] = None  # noqa: SLF001
+        any_norm: Any = norm
+        kept.append(
+            (any_norm, any_norm.track_running_stats, any_norm.running_mean, any_norm.running_var)
+        )
+        # Without running statistics those of the batch are used, and nothing is counted.
+        any_norm.track_running_stats = False
+        any_norm.running_mean = any_norm.running_var = None
     try:
         yield
     finally:
-        for norm, before in zip(norms, tracking, strict=True):
-            norm.track_running_stats = before
-            mean, variance = norm.__dict__.pop("_kept")
-            norm._buffers["running_mean"], norm._buffers["running_var"] = mean, variance  # noqa: SLF001
+        for any_norm, tracking, mean, variance in kept:
+            any_norm.track_running_stats = tracking
+            any_norm.running_mean, any_norm.running_var = mean, variance

@@ -31,6 +31,7 @@ from holdfast.training.devices import (
     check_shares,
     is_full,
     keyed,
+    smaller_portion,
     summed,
     wrapped,
 )
@@ -128,7 +129,7 @@ class Trainer:
         )
         self._average: AveragedModel | None = None
         if recipe.train.ema is not None:
-            averaging = get_ema_multi_avg_fn(recipe.train.ema)
+            averaging = get_ema_multi_avg_fn(recipe.train.ema)  # type: ignore[no-untyped-call]
             self._average = AveragedModel(
                 cast("nn.Module", classifier.net), multi_avg_fn=averaging, use_buffers=True
             )
@@ -202,7 +203,8 @@ class Trainer:
         self.extra = unpack(tensors, "extra")
         for phase in phases(self.recipe):
             # A phase that has just ended still owns the memory; its successor starts afresh.
-            if phase.first <= max(1, -(-self.step // self.batches)) <= phase.last:
+            ours = phase.first <= max(1, -(-self.step // self.batches)) <= phase.last
+            if ours and phase != self._phase:
                 self._begin(phase)
         self._whole.load_state_dict(unpack(tensors, "whole"))
         self.student.resume()
@@ -219,7 +221,8 @@ class Trainer:
         self._phase = phase
         # Accelerate wraps a module once, for the weights that learn then.
         self._whole = Whole(self.classifier, self._whole.companion)
-        self.accelerator.free_memory()
+        if self.step:  # it collects garbage, which takes a while
+            self.accelerator.free_memory()
         net = cast("nn.Module", self.classifier.net)
         self._learning = Learning(net, self.recipe.protocol, phase)
         groups = self._learning.groups(self.recipe.optimizer)
@@ -345,18 +348,8 @@ class Trainer:
         return self.accelerator.no_sync(self.student.module)
 
     def _smaller(self, count: int, error: RuntimeError) -> int:
-        if getattr(self.recipe.objective, "couples", False):
-            raise BadValueError(
-                f"memory does not hold a batch of {count} images with their views, and "
-                f"{self.recipe.objective.name} needs it whole; lower train.batch_size"
-            ) from error
         before = self._micro or count
-        if before <= 1:
-            raise BadValueError(
-                "memory does not hold even one image of this size with its gradients; take a "
-                "larger device, smaller images (data.size) or a smaller model"
-            ) from error
-        after = (before + 1) // 2
+        after = smaller_portion(before, self.recipe, error)
         self.notes.append(
             f"memory does not hold {before} images at once: gradients are added over portions of "
             f"{after} (train.micro_batch={after} says so from the start). The batch stays "
@@ -380,8 +373,8 @@ class Trainer:
             f"the loss is {loss}" if not abs(loss) < float("inf") else "its gradient is no number"
         )
         raise DivergedError(
-            f"{what} at step {self.step + 1}, in epoch {self.step // self.batches + 1}; the "
-            "weights of the last checkpoint are kept. Lower optimizer.lr "
+            f"{what} at step {self.step + 1}, in epoch {self.step // self.batches + 1}. Lower "
+            f"optimizer.lr "
             f"({self.recipe.optimizer.lr:g}), set train.clip=1, or look for images that are not "
             "finite"
         )

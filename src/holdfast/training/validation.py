@@ -45,20 +45,15 @@ class Examined:
 
     def accuracy(self, classifier: Classifier, attack: Inner | None) -> Accuracy:
         """Accuracy in evaluation mode, in float32; the attack's draws are always the same."""
-        parts = zip(
-            self.images.split(_CHUNK),
-            self.labels.split(_CHUNK),
-            self.ids.split(_CHUNK),
-            strict=True,
-        )
         right = held = 0
-        for images, labels, ids in parts:
-            images, labels = images.to(classifier.device), labels.to(classifier.device)
+        device, count = classifier.device, len(self.labels)
+        for start in range(0, count, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            images, labels = self.images[rows].to(device), self.labels[rows].to(device)
             with torch.no_grad():
                 right += int((classifier(images).argmax(1) == labels).sum())
             if attack is not None and attack.attack is not None:
-                found = craft(attack.attack, classifier, images, labels, ids=ids)
+                found = craft(attack.attack, classifier, images, labels, ids=self.ids[rows])
                 held += round(found.robust_accuracy * len(images))
-        count = len(self.labels)
         robust = held / count if attack is not None and attack.attack is not None else None
         return Accuracy(right / count, robust, count)
