@@ -10,7 +10,10 @@ from safetensors.numpy import load_file
 from holdfast.training.reading import recipe_of
 from holdfast.training.run import Options, train
 
-NET_FILE = """
+NET_FILE = '''
+import os
+import signal
+
 import torch
 from torch import nn
 
@@ -21,10 +24,27 @@ def made(*layers):
     return found
 
 
+class Signals(nn.Module):
+    """Sends signals to its own process while it trains: TEST_SIGNALS="SIGINT@3,SIGINT@3"."""
+
+    passes = 0
+
+    def forward(self, images):
+        self.passes += self.training
+        for text in filter(None, os.environ.get("TEST_SIGNALS", "").split(",")):
+            name, _, place = text.partition("@")
+            place, _, rank = place.partition("#")
+            if rank and rank != os.environ.get("RANK"):
+                continue
+            if self.training and self.passes == int(place):
+                os.kill(os.getpid(), getattr(signal, name))
+        return images
+
+
 def net():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return made(nn.Flatten(), nn.Linear(192, 6), nn.ReLU(), nn.Linear(6, 2))
+        return made(Signals(), nn.Flatten(), nn.Linear(192, 6), nn.ReLU(), nn.Linear(6, 2))
 
 
 def norms():
@@ -34,7 +54,7 @@ def norms():
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(),
             nn.Linear(144, 2),
         )
-"""
+'''
 
 ROBUST = "adversarial(attack=pgd(eps=0.02, steps=2))"
 

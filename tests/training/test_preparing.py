@@ -246,6 +246,24 @@ def test_weights_of_other_classes_start_all_but_the_last_layer(data, ten):
     assert all(torch.equal(own[k], v) for k, v in before.items() if not k.startswith("head"))
 
 
+@pytest.mark.parametrize("size", ["null", "40"])
+def test_a_fresh_last_layer_is_drawn_as_torch_does_whatever_the_network_would(data, tmp_path, size):
+    # This one draws a last layer of three classes by their number: up to 0.58, and not to 0.06.
+    net = load_model("timm:test_efficientnet", classes=5, pretrained=False, device="cpu").net
+    save_tensors(tmp_path / "five.safetensors", net.state_dict())
+    wanted = of(
+        data,
+        f"model.weights={tmp_path}/five.safetensors",
+        f"data.size={size}",
+        "model.name=timm:test_efficientnet",
+    )
+    one, other = (starting_point(wanted, 3, device="cpu").net for _ in range(2))
+
+    assert one.classifier.weight.abs().max() <= one.classifier.in_features**-0.5
+    assert torch.equal(one.classifier.weight, other.classifier.weight)
+    assert torch.equal(one.conv_stem.weight, net.conv_stem.weight)
+
+
 def test_the_last_layer_is_fresh_though_it_would_fit_unless_all_is_wanted(tmp_path, data):
     net = load_model(NET, classes=3, init_seed=7, device="cpu").net
     save_tensors(tmp_path / "three.safetensors", net.state_dict())

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import threading
 
 import pytest
 
@@ -27,10 +28,12 @@ def read_back(folder):
 
 
 def test_tensorboard_shows_what_was_measured_at_its_step(tmp_path):
+    threads = threading.active_count()
     with opened_sinks(["tensorboard"], tmp_path) as (sink,):
         for row in ROWS:
             sink.add(row)
 
+    assert threads == threading.active_count()  # its writer is closed
     assert {
         "loss": [(5, 1.5), (10, 0.0)],  # what was not measured is no point, and 0 is one
         "train_accuracy": [(0, 0.25), (5, 0.5), (10, 1.0)],

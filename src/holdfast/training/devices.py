@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import warnings
 from collections.abc import Iterator
@@ -42,6 +43,14 @@ def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
         cpu=classifier.device.type == "cpu",
         kwargs_handlers=[parallel],
     )
+
+
+def own_device(device: str) -> str:
+    """Of this process: where several are started on one machine, each has a GPU of its own."""
+    place = os.environ.get("LOCAL_RANK")
+    if place is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{int(place) % torch.cuda.device_count()}"
 
 
 def wrapped(accelerator: Accelerator, module: nn.Module, optimizer: Optimizer) -> Any:

@@ -63,7 +63,8 @@ class ModelSection(Section):
         name: As `holdfast measure --model` takes it, or a folder that `holdfast train` wrote.
         weights: Checkpoint to start from, instead of the pretrained weights.
         pretrained: Whether to start from the weights that come with the name, if any do.
-        part: Of these weights: backbone draws a fresh last layer, all keeps theirs.
+        part: Of these weights: backbone draws a fresh last layer, as torch does
+            whatever the architecture's own rule; all keeps theirs.
         mean: Of the normalization, in [0, 1]; None is the network's own.
         std: As long as `mean`.
     """

@@ -12,7 +12,8 @@ import torch
 from holdfast.core.errors import BadValueError
 from holdfast.core.identity import digest_json
 from holdfast.data import Broken, Dataset, choose, open_dataset
-from holdfast.models import Classifier, Preprocessing, load_model
+from holdfast.models import Classifier, Preprocessing, head_layers, load_model
+from holdfast.models.loading import keyed_initialization
 from holdfast.models.saved import SavedModel
 from holdfast.training.batches import Pipeline, TrainingData
 from holdfast.training.holding import holdout
@@ -122,10 +123,14 @@ def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Cla
             "return a module"
         )
     preprocessing = _preprocessing(recipe, classifier.preprocessing)
-    if preprocessing == classifier.preprocessing:
-        return classifier
-    # Once more: a network whose size is fixed is built for the size asked for.
-    return _loaded(recipe, classes, device, preprocessing)
+    if preprocessing != classifier.preprocessing:
+        # Once more: a network whose size is fixed is built for the size asked for.
+        classifier = _loaded(recipe, classes, device, preprocessing)
+    wanted = recipe.model
+    if wanted.part == "backbone" and (wanted.weights is not None or wanted.pretrained):
+        _reset_heads(cast("torch.nn.Module", classifier.net), recipe)
+        classifier.probe()  # anew: it holds what the first head gave
+    return classifier
 
 
 def _loaded(
@@ -141,6 +146,18 @@ def _loaded(
         pretrained=recipe.model.pretrained,
         init_seed=recipe.seed,
     )
+
+
+def _reset_heads(net: torch.nn.Module, recipe: Recipe) -> None:
+    """Draw the last linear layers as torch does.
+
+    An architecture's own rule may ask for weights that suit a thousand classes: with a few, the
+    first logits are so large that fine-tuning begins by undoing them.
+    """
+    with keyed_initialization(f"{recipe.model.name} head", recipe.seed):
+        for layer in map(net.get_submodule, head_layers(net)):
+            if isinstance(layer, torch.nn.Linear):
+                layer.reset_parameters()
 
 
 def _preprocessing(recipe: Recipe, own: Preprocessing) -> Preprocessing:

@@ -31,7 +31,7 @@ from holdfast.records.trainings import (
     write_training,
 )
 from holdfast.training.checkpoint import read_tensors, save_tensors
-from holdfast.training.devices import machine, summed
+from holdfast.training.devices import machine, own_device, summed
 from holdfast.training.preparing import Prepared, prepare
 from holdfast.training.reading import read_body, recipe_of, write_recipe
 from holdfast.training.recipe import Recipe, changed_fields
@@ -115,7 +115,7 @@ def train(recipe: Recipe, folder: str | Path, options: Options | None = None) ->
     if known is not None and known.status in ("finished", "stopped"):
         yield Finished(known)
         return
-    prepared = prepare(recipe, device=options.device, workers=options.workers)
+    prepared = prepare(recipe, device=own_device(options.device), workers=options.workers)
     yield from _Session(prepared, folder, options, known).events()
 
 
@@ -197,16 +197,15 @@ class _Session:
 
     def _left(self) -> str:
         """What a run that cannot go on leaves."""
-        epoch = self.watch.best_epoch
-        if epoch is None:
+        if self.watch.best_epoch is None:
             return f"No weights were kept; delete {self.folder} to begin again"
-        return f"The best weights before, of epoch {epoch:g}, are the model in {self.folder}"
+        return f"The best weights, of epoch {self.watch.best_epoch:g}, are still in {self.folder}"
 
     def _steps(self) -> Iterator[Event]:
         saved = begun = time.monotonic()
         before = self.seconds
-        if self._ended():  # but the record of it was lost, or a signal came first
-            yield from self._finish("stopped", self._ended())
+        if self.watch.stop:  # but the record of it was lost, or a signal came first
+            yield from self._finish("stopped", self.watch.stop)
             return
         for stepped in self.trainer.run():
             self.seconds = before + time.monotonic() - begun
@@ -221,9 +220,8 @@ class _Session:
                 self._mark(status="interrupted", reason=reason)
                 yield Finished(self.training)
                 return
-            ended = self._ended()
-            if ended:
-                yield from self._finish("stopped", ended)
+            if self.watch.stop:
+                yield from self._finish("stopped", self.watch.stop)
                 return
             if time.monotonic() - saved > self.options.save_every:
                 self._save()
@@ -292,10 +290,6 @@ class _Session:
             self.shown += 1
             self._mark(notes=(*self.training.notes, note))
             yield Noted(note)
-
-    def _ended(self) -> str:
-        """Why the run is to end before its time, or nothing."""
-        return self.watch.stop
 
     def _finish(self, status: str, reason: str) -> Iterator[Event]:
         digest = ""

@@ -14,7 +14,7 @@ import pytest
 from holdfast.core.errors import BadValueError, MissingError
 from holdfast.metrics.accuracy import wilson
 from holdfast.records import Store
-from holdfast.records.trainings import BEFORE, TRAINING_FLAGS, add_curve, write_training
+from holdfast.records.trainings import AFTER, BEFORE, TRAINING_FLAGS, add_curve, write_training
 from holdfast.report import numbers
 from holdfast.report.training import write_training_page
 from report.make_store import add_run, samples_of
@@ -217,9 +217,26 @@ def test_a_condition_measured_once_has_no_difference(tmp_path):
     text = text_of(tmp_path)
     rows = {row[0]: row[1:] for row in rows_of(text, "measured-table-0")}
 
-    assert ["not measured", "not measured", "0"] == rows["fog, severity 5"][1:]
+    assert ["not measured", "not measured", "200"] == rows["fog, severity 5"][1:]
     assert "Gradients of the loss were zero" in text
     assert "Of four conditions" in text
+
+
+def test_where_only_the_trained_network_was_measured_nothing_is_compared(tmp_path):
+    write_training(tmp_path, make_training())
+    for row in make_rows():
+        add_curve(tmp_path, row)
+    add_run(
+        Store(tmp_path / "store"),
+        AFTER,
+        "clean",
+        samples_of(2, "clean", 200),
+        weights_digest="aa" * 32,
+    )
+    rows = rows_of(text_of(tmp_path), "measured-table-0")
+
+    assert [3] == [len(row) for row in rows]
+    assert "200" == rows[0][-1]
 
 
 def test_weights_of_an_earlier_session_do_not_stand_for_the_kept_ones(tmp_path):

@@ -49,6 +49,13 @@ class Compared:
     difference: Estimate
 
     @property
+    def images(self) -> int:
+        """Images that both saw, or the only one that was measured."""
+        if self.difference.count:
+            return self.difference.count
+        return max((one.count for one in (self.before, self.after) if one is not None), default=0)
+
+    @property
     def verdict(self) -> int:
         """1 where accuracy rose beyond the interval, -1 where it fell, else 0."""
         return int(self.difference.low > 0) - int(self.difference.high < 0)
@@ -187,7 +194,7 @@ def _table(number: int, rows: Sequence[Compared]) -> Table:
         Column("before", "Before", "Accuracy before the training", numeric=True),
         Column("after", "After", "Accuracy of the network that was kept", numeric=True),
         Column("difference", "Difference", "After minus before, on the same images", numeric=True),
-        Column("images", "Images", "Images behind the difference", numeric=True),
+        Column("images", "Images", "Images behind the numbers", numeric=True),
     ]
     body = [
         [
@@ -195,10 +202,16 @@ def _table(number: int, rows: Sequence[Compared]) -> Table:
             share_cell(row.before),
             share_cell(row.after),
             _difference_cell(row.difference),
-            Cell(numbers.count(row.difference.count), order=row.difference.count),
+            Cell(numbers.count(row.images), order=row.images),
         ]
         for row in rows
     ]
+    if all(row.before is None for row in rows):
+        kept = [
+            place for place, one in enumerate(columns) if one.key not in ("before", "difference")
+        ]
+        columns = [columns[place] for place in kept]
+        body = [[row[place] for place in kept] for row in body]
     return Table(f"measured-table-{number}", "Accuracy before and after", columns, body)
 
 
