@@ -5,6 +5,7 @@ from __future__ import annotations
 from bug import Bug, of_attack
 from engine_bugs import CHECKS, ENGINE, FLOW
 from search_bugs import SEARCH
+from training_bugs import TRAINING
 
 _BALLS = [
     *of_attack(
@@ -285,4 +286,5 @@ BUGS = [
     *FLOW,
     *_REFUSALS,
     *SEARCH,
+    *TRAINING,
 ]
