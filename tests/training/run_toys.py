@@ -72,7 +72,7 @@ def body(folder, **sections):
     """Sections of a recipe for what `write_files` has written; 30 images, 4 steps an epoch."""
     found = {
         "data": {"name": f"npz:{folder / 'a.npz'}", "validation": 0.25},
-        "model": {"name": f"{folder / 'net.py'}:net"},
+        "model": {"name": f"{folder / 'net.py'}:net", "part": "all"},
         "train": {"epochs": 3, "batch_size": 8, "objective": "cross_entropy"},
         "validate": {"train_n": 0},
         "optimizer": {"kind": "sgd", "lr": 0.1},

@@ -288,9 +288,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(here, sections, steps):
 
 def test_a_run_that_goes_on_says_where(here):
     recipe = recipe_in(here)
-    run(recipe, here / "run", stopping=after(5))
+    first = run(recipe, here / "run", stopping=after(5))[-1].training
     events = run(recipe, here / "run")
+    seconds = read_curves(here / "run")["seconds"].to_list()
 
+    assert seconds == sorted(seconds)
+    assert seconds[2] > first.seconds > 0
     assert (events[0].step, events[0].steps, events[0].training.resumed) == (5, 12, 1)
     assert [one.step for one in of(Stepped, events)] == list(range(6, 13))
     assert [one.row["epoch"] for one in of(Validated, events)] == [2, 3]

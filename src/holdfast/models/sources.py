@@ -174,11 +174,12 @@ def _from_name(request: Request) -> Built:
 def _from_folder(request: Request, folder: Path) -> Built:
     """Build the network that training left in a folder, with its weights or those of a file."""
     saved = read_saved(folder)
+    own = folder / saved.weights if request.pretrained else None
     built = _from_name(
         replace(
             request,
             spec=saved.name,
-            weights=request.weights or folder / saved.weights,
+            weights=request.weights or own,
             classes=request.classes or saved.classes,
             input_size=request.input_size or saved.preprocessing.input_size,
         )

@@ -11,7 +11,7 @@ import torch
 
 from holdfast.core.errors import BadValueError
 from holdfast.core.identity import digest_json
-from holdfast.data import Broken, Dataset, choose, open_dataset
+from holdfast.data import Broken, Dataset, OpenClasses, choose, open_dataset
 from holdfast.models import Classifier, Preprocessing, head_layers, load_model
 from holdfast.models.loading import keyed_initialization
 from holdfast.models.saved import SavedModel
@@ -212,13 +212,9 @@ def _validation(
         return None
     if held is None:
         name = recipe.data.validation_name or recipe.data.name
-        classes = len(dataset.classes)
+        learned = dataset.classes
         dataset = open_dataset(name, split=str(wanted), labels=recipe.data.labels)
-        if len(dataset.classes) != classes:
-            raise BadValueError(
-                f"{name} has {len(dataset.classes)} classes for validation, and the training "
-                f"images have {classes}; name a set of the same classes"
-            )
+        _check_classes(learned, dataset)
         held = list(range(len(dataset)))
     ids = [held[place] for place in choose(len(held), recipe.validate_with.n)]
     images, labels, kept = [], [], []
@@ -237,3 +233,20 @@ def _validation(
         )
     stack = torch.stack(images).permute(0, 3, 1, 2).float().div_(255)
     return Examined(stack, torch.tensor(labels), torch.tensor(kept))
+
+
+def _check_classes(learned: tuple[str, ...], dataset: Dataset) -> None:
+    """Refuse validation images of other classes, or of the same in another order."""
+    given = dataset.classes
+    if len(given) != len(learned):
+        raise BadValueError(
+            f"{dataset.name} has {len(given)} classes for validation, and the training images "
+            f"have {len(learned)}; name a set of the same classes"
+        )
+    nameless = isinstance(given, OpenClasses) or isinstance(learned, OpenClasses)
+    odd = [place for place, pair in enumerate(zip(learned, given, strict=True)) if len({*pair}) > 1]
+    if odd and not nameless:
+        raise BadValueError(
+            f"class {odd[0]} is {learned[odd[0]]!r} in the training images and "
+            f"{given[odd[0]]!r} in {dataset.name}; name a set of the same classes"
+        )

@@ -142,17 +142,25 @@ def _last_blocks(
 
     A block is an entry of the network's longest chains: of each list of layers that holds no
     further list, or a layer of its own that has weights. A list of a class of its own that holds
-    single layers, such as torchvision's Conv2dNormActivation, is one block.
+    single layers, such as torchvision's Conv2dNormActivation, is one block; a normalization by
+    itself belongs to the block before it.
     """
     if phase.kind != "last_k":
         return []
-    blocks = [m for name, m in _blocks(net) if name not in heads and _has_weights(m)]
+    blocks: list[list[nn.Module]] = []
+    for name, module in _blocks(net):
+        if name in heads or not _has_weights(module):
+            continue
+        if isinstance(module, _NORMS) and blocks:
+            blocks[-1].append(module)
+        else:
+            blocks.append([module])
     if count > len(blocks):
         raise BadValueError(
             f"protocol.blocks={count}, but {type(net).__name__} has {len(blocks)} blocks before "
-            "its last layer; give fewer, or protocol.kind=full"
+            "its last layer; give no more, or protocol.kind=full"
         )
-    return blocks[-count:]
+    return [module for block in blocks[-count:] for module in block]
 
 
 def _blocks(net: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:

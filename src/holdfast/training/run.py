@@ -230,8 +230,7 @@ class _Session:
 
     def _asked(self) -> str:
         """Why any of the processes was asked to stop; all stop after the same step."""
-        reason = self.options.stopping()
-        accelerator = self.trainer.accelerator
+        reason, accelerator = self.options.stopping(), self.trainer.accelerator
         if accelerator.num_processes == 1 or not summed(accelerator, float(bool(reason))):
             return reason
         return max(gather_object([reason]))
