@@ -264,6 +264,7 @@ def test_several_processes_speak_once(train, there, monkeypatch):
 
     assert found.exit_code == 0
     assert found.output == ""
+    assert not (there / "run" / "tensorboard").exists()
 
 
 def test_runs_are_compared_on_one_page(train, there):

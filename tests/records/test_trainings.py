@@ -50,6 +50,7 @@ WHOLE = {
     "machine": {"system": "Linux", "cores": 2},
     "weights_digest": "aa",
     "data_fingerprint": "fe",
+    "start_digest": "5d",
     "resumed": 1,
 }
 

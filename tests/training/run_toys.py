@@ -7,8 +7,9 @@ import json
 import numpy as np
 from safetensors.numpy import load_file
 
+from holdfast.training.events import Options
 from holdfast.training.reading import recipe_of
-from holdfast.training.run import Options, train
+from holdfast.training.run import train
 
 NET_FILE = '''
 import os

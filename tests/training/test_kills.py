@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from holdfast.records.trainings import read_training
-from holdfast.training.run import Options, train
-from holdfast.training.trainer import Stepped
+from holdfast.training.events import Options
+from holdfast.training.run import train
+from holdfast.training.stepping import Stepped
 from training.run_toys import ROBUST, left, recipe_in, run, write_files
 
 

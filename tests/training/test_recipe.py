@@ -111,7 +111,10 @@ SAME = [
         ["train.objective=gaussian_noise(sigma=0.2)"],
     ),
     (["train.step=plain"], []),
-    (["train.step=free(replays=8)"], ["train.step=free"]),
+    (
+        ["train.objective=adversarial", "train.step=free(replays=8)"],
+        ["train.objective=adversarial", "train.step=free"],
+    ),
     (["data.size=32"], ["data.size=[32, 32]"]),
     (["optimizer.weight_decay=0"], ["optimizer.weight_decay=0.0"]),
     (["protocol.kind=scratch"], ["protocol.kind=scratch", "model.pretrained=false"]),

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from holdfast.core.errors import BadValueError
 from holdfast.models import load_model
-from holdfast.training.trainer import DivergedError, Trainer
+from holdfast.training.stepping import DivergedError
+from holdfast.training.trainer import Trainer
 from training_toys import Halves, data_for, linear, recipe, trained, trainer, with_norms
 
 

@@ -18,8 +18,8 @@ from holdfast.core.errors import BadValueError
 
 if TYPE_CHECKING:
     from holdfast.records.trainings import Moment, Training
+    from holdfast.training.events import Event, Options
     from holdfast.training.recipe import Recipe
-    from holdfast.training.run import Event, Options
     from holdfast.training.sinks import Sink
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ Overrides = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Workers = Annotated[
     int,
-    typer.Option(min=0, help="Processes that read images which do not fit into memory."),
+    typer.Option(min=0, help="Processes that read and augment images."),
 ]
 SaveEvery = Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")]
 Track = Annotated[
@@ -134,7 +134,7 @@ def resume(
 
     Example: holdfast train resume runs/at
     """
-    from holdfast.training.run import read_recipe
+    from holdfast.training.folders import read_recipe
     from holdfast.training.run import resume as go_on
 
     folder = folder.expanduser()
@@ -269,7 +269,7 @@ def _show(recipe: Recipe) -> None:
 
 
 def _options(device: str, workers: int, save_every: float, stopping: Callable[[], str]) -> Options:
-    from holdfast.training.run import Options
+    from holdfast.training.events import Options
 
     return Options(
         device=device,
@@ -289,7 +289,7 @@ def _sinks(track: list[str] | None, folder: Path) -> AbstractContextManager[list
 
 def _follow(events: Iterator[Event], sinks: list[Sink]) -> Training:
     """Show what happens; what came of it."""
-    from holdfast.training.trainer import DivergedError
+    from holdfast.training.stepping import DivergedError
 
     try:
         with TrainingProgress(sinks) as progress:

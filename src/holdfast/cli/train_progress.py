@@ -18,7 +18,7 @@ from holdfast.report.numbers import percent
 
 if TYPE_CHECKING:
     from holdfast.records.trainings import Training
-    from holdfast.training.run import Event
+    from holdfast.training.events import Event
     from holdfast.training.sinks import Sink
 
 _SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
@@ -94,8 +94,8 @@ class TrainingProgress:
 
     def take(self, event: Event) -> None:
         """Show one event."""
-        from holdfast.training.run import Finished, Noted, Started, Validated
-        from holdfast.training.trainer import Stepped
+        from holdfast.training.events import Finished, Noted, Started, Validated
+        from holdfast.training.stepping import Stepped
 
         if isinstance(event, Stepped):
             text = f"epoch {event.epoch}"

@@ -98,6 +98,7 @@ class Training:
         machine: What it ran on.
         weights_digest: Of the weights that were kept, as the store has it.
         data_fingerprint: Of the training images and labels.
+        start_digest: Of the weights and the code that the training began with.
         resumed: How often it was resumed.
     """
 
@@ -126,6 +127,7 @@ class Training:
     machine: dict[str, str | int] = field(default_factory=dict)
     weights_digest: str = ""
     data_fingerprint: str = ""
+    start_digest: str = ""
     resumed: int = 0
 
 
@@ -323,7 +325,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    told = f"line {number} of {path} is not what `{_COMMAND}` writes"
+    told = f"take line {number} of {path} away, it is not what `{_COMMAND}` writes"
     try:
         row = json.loads(line)
     except ValueError as error:

@@ -19,8 +19,9 @@ from holdfast.models import load_model
 from holdfast.perturb.base import Perturbation
 from holdfast.perturb.conditions import parse_conditions
 from holdfast.records.trainings import TRAINING_FILE, read_training
-from holdfast.training import Event, Recipe, load_recipe, train
+from holdfast.training import Event, Recipe, load_recipe
 from holdfast.training import Options as TrainingOptions
+from holdfast.training.run import train
 
 # Digits are nearly black and white, so radii are those of MNIST and not of photographs.
 _CURVE = "pgd(norm=linf, eps=[0.05, 0.1, 0.15, 0.2, 0.3], steps=20)"

@@ -11,9 +11,9 @@ import polars as pl
 from holdfast.core.errors import BadValueError
 from holdfast.models import Classifier, load_model
 from holdfast.records.trainings import Training, read_curves
+from holdfast.training.events import Finished, Options
 from holdfast.training.reading import load_recipe
 from holdfast.training.recipe import Recipe
-from holdfast.training.run import Finished, Options
 from holdfast.training.run import train as events_of
 
 
@@ -54,7 +54,7 @@ def train(
         overrides: Each `section.field=value`; not beside a `Recipe`.
         out: Folder of the run.
         device: auto, cpu, cuda, cuda:1 or mps.
-        workers: Processes that read images, where they do not fit into memory.
+        workers: Processes that read and augment images.
 
     Raises:
         ChangedInputError: The folder holds a run of another recipe, or its data have changed.

@@ -174,7 +174,9 @@ class TrainingData:
 
     def _stream(self, pieces: list[_Piece], moment: Moment) -> Iterator[TrainingBatch]:
         work = _Work(pieces, partial(self._changed, moment=moment))
-        changed = _loaded(work, self.workers) if self.workers and pieces else work.all()
+        changed = (
+            _loaded(work, min(self.workers, len(pieces))) if self.workers and pieces else work.all()
+        )
         with closing(changed):  # at once: processes that the garbage collector ends take 5 s
             for piece, images in zip(pieces, changed, strict=True):
                 if isinstance(images, HoldfastError):
@@ -266,7 +268,8 @@ class TrainingData:
             )
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         empty = [name for name, count in zip(self.classes, counts, strict=True) if not count]
-        if empty and not isinstance(self.classes, OpenClasses):
+        labelled = self.views is None and not isinstance(self.classes, OpenClasses)
+        if empty and labelled:
             rest = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
             raise BadValueError(
                 f"{self.dataset.name} has no training image of the class "

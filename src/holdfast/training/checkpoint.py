@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from holdfast.core.errors import BadValueError
+from holdfast.core.errors import BadValueError, HoldfastError
 from holdfast.records import write_whole
 
 _KEY = "holdfast"
@@ -26,7 +28,15 @@ def save_tensors(path: Path, tensors: State, numbers: dict[str, Any] | None = No
     # Tied weights share memory, which the format refuses.
     apart = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
     header = {} if numbers is None else {_KEY: json.dumps(numbers)}
-    write_whole(path, lambda part: safetensors.torch.save_file(apart, part, header))
+    write_whole(path, lambda part: _written(part, apart, header))
+
+
+def _written(part: Path, tensors: State, header: dict[str, str]) -> None:
+    # Created by us, so that it has the usual permissions: theirs are for the owner alone.
+    part.touch()
+    mode = part.stat().st_mode
+    safetensors.torch.save_file(tensors, part, header)
+    part.chmod(mode)
 
 
 def read_tensors(path: Path) -> tuple[State, dict[str, Any]]:
@@ -44,6 +54,24 @@ def read_tensors(path: Path) -> tuple[State, dict[str, Any]]:
         raise BadValueError(
             f"{path} is not a checkpoint that `holdfast train` wrote ({error}); delete it to begin "
             "again"
+        ) from error
+
+
+@contextmanager
+def fits(path: Path) -> Iterator[None]:
+    """Say that what a file holds does not fit this run.
+
+    Raises:
+        BadValueError: It does not.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if isinstance(error, HoldfastError):
+            raise
+        raise BadValueError(
+            f"{path} is not a checkpoint of this run ({type(error).__name__}: {error}); bring back "
+            "its own, or delete it to begin again"
         ) from error
 
 

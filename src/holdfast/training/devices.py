@@ -7,12 +7,13 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import nn
 from torch.optim import Optimizer
 
@@ -21,6 +22,7 @@ from holdfast.core.randomness import keys_for
 from holdfast.models import Classifier
 from holdfast.training.recipe import Recipe
 
+_PATIENCE = timedelta(hours=12)
 _FULL = ("out of memory", "can't allocate memory")  # what torch says on devices that say no more
 
 
@@ -33,16 +35,28 @@ def accelerator_for(recipe: Recipe, classifier: Classifier) -> Accelerator:
             "take bfloat16 or float32"
         )
     precision = kinds[recipe.train.precision]
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:  # noqa: SLF001
-        # One process may train at several precisions, one run after another.
-        AcceleratorState._reset_state()  # noqa: SLF001
+    _forget(precision, classifier.device.type)
     # Some objectives pass the network twice before they go back, which broadcasts would disturb.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False)
+    # The others wait while the first one measures.
+    patient = InitProcessGroupKwargs(timeout=_PATIENCE)
     return Accelerator(
         mixed_precision=precision,
         cpu=classifier.device.type == "cpu",
-        kwargs_handlers=[parallel],
+        # One process leaves the network where it is: on the second GPU, perhaps.
+        device_placement=int(os.environ.get("WORLD_SIZE", "1")) > 1,
+        kwargs_handlers=[parallel, patient],
     )
+
+
+def _forget(precision: str, device: str) -> None:
+    """Let one process train at several precisions and on several devices, one after another."""
+    if not AcceleratorState._shared_state:  # noqa: SLF001
+        return
+    state = AcceleratorState()
+    moves = state.device.type != device and state.num_processes == 1
+    if moves or state.mixed_precision != precision:
+        AcceleratorState._reset_state(reset_partial_state=moves)  # noqa: SLF001
 
 
 def own_device(device: str) -> str:
@@ -122,11 +136,36 @@ def is_full(error: RuntimeError) -> bool:
 
 
 @contextmanager
+def said_when_full() -> Iterator[None]:
+    """Say what helps where memory is full and no smaller portion would do.
+
+    Raises:
+        BadValueError: Memory is full.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not is_full(error):
+            raise
+        raise BadValueError(
+            "memory does not hold the network with its images; take fewer images (data.n, "
+            "validate.n), smaller ones (data.size), a smaller model or a larger device"
+        ) from error
+
+
+@contextmanager
 def keyed(seed: int, step: int, replay: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators, which dropout draws from, and put them back afterwards."""
     place = torch.tensor([step * 1000 + replay])
-    word = int(keys_for(place, seed=seed, stream="training step").bits(1).item())
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(word)
+    rank = int(os.environ.get("RANK", "0"))  # each process has images of its own
+    stream = f"training step {rank}" if rank else "training step"
+    word = int(keys_for(place, seed=seed, stream=stream).bits(1).item())
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(
+            word
+        )  # `torch.manual_seed` takes a hundred times longer
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(word)
         yield

@@ -12,7 +12,7 @@ import torch
 from holdfast.core.errors import BadValueError
 from holdfast.core.identity import digest_json
 from holdfast.data import Broken, Dataset, OpenClasses, choose, open_dataset
-from holdfast.models import Classifier, Preprocessing, head_layers, load_model
+from holdfast.models import Classifier, Preprocessing, digest_state, head_layers, load_model
 from holdfast.models.loading import keyed_initialization
 from holdfast.models.saved import SavedModel
 from holdfast.training.batches import Pipeline, TrainingData
@@ -33,6 +33,7 @@ class Prepared:
         train_part: Some of them, to measure accuracy on; None where none are wanted.
         validation: Images held out, as many as are measured; None where there are none.
         fingerprint: Of the training images.
+        start_digest: Of the first weights, and of the user's file that built the network.
         notes: What a person should know.
         headless: Holds the last layer of a network that is pretrained without it.
     """
@@ -43,6 +44,7 @@ class Prepared:
     train_part: Examined | None
     validation: Examined | None
     fingerprint: str
+    start_digest: str
     notes: tuple[str, ...]
     headless: Headless | None = None
 
@@ -84,10 +86,17 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
     pretrains = isinstance(recipe.objective, SelfSupervised)
     # Without labels there may be one class, and no network has fewer than two outputs.
     classes = max(2, len(dataset.classes)) if pretrains else len(dataset.classes)
+    if classes < 2:
+        raise BadValueError(
+            f"{dataset.name} has one class, {dataset.classes[0]!r}, and a classifier tells two or "
+            "more apart; add images of another, or pretrain without labels (train.objective=simclr)"
+        )
     classifier = starting_point(recipe, classes, device=device)
+    fresh = has_fresh_head(classifier) and not pretrains
     headless = Headless(cast("torch.nn.Module", classifier.net)) if pretrains else None
     chosen = choose(len(dataset), recipe.data.n or len(dataset))
-    learned, held = _divided(recipe, dataset, chosen)
+    # Without labels nothing is validated, and every image is learned from.
+    learned, held = (chosen, None) if pretrains else _divided(recipe, dataset, chosen)
     data = TrainingData(
         dataset,
         learned,
@@ -97,13 +106,23 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
         workers=workers,
         views=recipe.objective.make_views if isinstance(recipe.objective, SelfSupervised) else None,
     )
-    notes = [f"{len(data.broken)} images cannot be read and are left out"] if data.broken else []
+    if not pretrains:
+        _check_untouched(classifier, data)
+    notes = _notes(recipe, dataset, data)
+    if fresh:
+        notes.append("the last layer starts afresh; model.part=all keeps that of the weights")
     return Prepared(
         recipe=recipe,
         classifier=classifier,
         data=data,
         train_part=None if pretrains else _train_part(recipe, data),
         validation=None if pretrains else _validation(recipe, dataset, held, classifier, notes),
+        start_digest=digest_json(
+            [
+                digest_state(cast("torch.nn.Module", classifier.net).state_dict()),
+                classifier.source_digest,
+            ]
+        ),
         fingerprint=digest_json([dataset.fingerprint(), learned]),
         notes=tuple(notes),
         headless=headless,
@@ -122,15 +141,56 @@ def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Cla
             f"{recipe.model.name} is a function, and only a torch module has weights to train; "
             "return a module"
         )
+    if isinstance(classifier.net, torch.jit.ScriptModule):
+        raise BadValueError(
+            f"{recipe.model.name} is compiled by torch.jit, and what learns cannot be chosen in "
+            "it; return the module before it is compiled"
+        )
     preprocessing = _preprocessing(recipe, classifier.preprocessing)
     if preprocessing != classifier.preprocessing:
         # Once more: a network whose size is fixed is built for the size asked for.
         classifier = _loaded(recipe, classes, device, preprocessing)
-    wanted = recipe.model
-    if wanted.part == "backbone" and (wanted.weights is not None or wanted.pretrained):
+    if has_fresh_head(classifier):
         _reset_heads(cast("torch.nn.Module", classifier.net), recipe)
         classifier.probe()  # anew: it holds what the first head gave
     return classifier
+
+
+def _check_untouched(classifier: Classifier, data: TrainingData) -> None:
+    """Refuse a network that writes into its images, which are used again."""
+    images, _ = data.plain(range(2))
+    images = images.to(classifier.device)
+    before = images.clone()
+    with torch.no_grad():
+        classifier(images)
+    if not torch.equal(images, before):
+        raise BadValueError(
+            f"{classifier.name} changes the images it is given in place, and they are used again; "
+            "let its first operation make new ones, as in x = x * 2 instead of x *= 2"
+        )
+
+
+def _notes(recipe: Recipe, dataset: Dataset, data: TrainingData) -> list[str]:
+    """What is other than the recipe says."""
+    notes = []
+    if data.broken:
+        first = data.broken[0]
+        notes.append(
+            f"unreadable images, which are left out: {len(data.broken)}; the first is "
+            f"{first.name}: {first.reason}"
+        )
+    if recipe.data.n is not None and recipe.data.n > len(dataset):
+        notes.append(
+            f"data.n={recipe.data.n:,} is more than {dataset.name} has: all of its "
+            f"{len(dataset):,} images are taken"
+        )
+    return notes
+
+
+def has_fresh_head(classifier: Classifier) -> bool:
+    """Whether weights were loaded, and all but those of the last layer."""
+    fresh = set(classifier.fresh_keys)
+    return bool(fresh) and fresh != set(cast("torch.nn.Module", classifier.net).state_dict())
 
 
 def _loaded(
@@ -212,9 +272,10 @@ def _validation(
         return None
     if held is None:
         name = recipe.data.validation_name or recipe.data.name
-        learned = dataset.classes
+        trained = dataset
         dataset = open_dataset(name, split=str(wanted), labels=recipe.data.labels)
-        _check_classes(learned, dataset)
+        _check_classes(trained.classes, dataset)
+        _check_others(trained, dataset, recipe)
         held = list(range(len(dataset)))
     ids = [held[place] for place in choose(len(held), recipe.validate_with.n)]
     images, labels, kept = [], [], []
@@ -233,6 +294,17 @@ def _validation(
         )
     stack = torch.stack(images).permute(0, 3, 1, 2).float().div_(255)
     return Examined(stack, torch.tensor(labels), torch.tensor(kept))
+
+
+def _check_others(trained: Dataset, dataset: Dataset, recipe: Recipe) -> None:
+    """Refuse to validate on the images that are trained on."""
+    # The length first: a fingerprint reads all files.
+    if len(trained) == len(dataset) and trained.fingerprint() == dataset.fingerprint():
+        raise BadValueError(
+            f"data.validation={recipe.data.validation} of {dataset.name} are the images that are "
+            "trained on; give a share to hold out, as in data.validation=0.1, or another set "
+            "with data.validation_name"
+        )
 
 
 def _check_classes(learned: tuple[str, ...], dataset: Dataset) -> None:

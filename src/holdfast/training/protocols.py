@@ -18,7 +18,6 @@ _NORMS = (
     nn.GroupNorm,
     nn.LayerNorm,
     nn.RMSNorm,
-    nn.LocalResponseNorm,
 )
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)  # noqa: SLF001 - as above
 _LISTS = (nn.Sequential, nn.ModuleList)
@@ -60,12 +59,21 @@ class Learning:
     what is frozen stays frozen after anyone has called `train` on the network.
     """
 
-    def __init__(self, net: nn.Module, protocol: ProtocolSection, phase: Phase) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        protocol: ProtocolSection,
+        phase: Phase,
+        companion: nn.Module | None = None,
+    ) -> None:
         self.net = net
+        self._companion = nn.Module() if companion is None else companion
         names = head_layers(net)
         modules = dict(net.named_modules())
         if not names and phase.kind != "full":
-            raise BadValueError(f"{type(net).__name__} has no last layer that could learn alone")
+            raise BadValueError(
+                f"{type(net).__name__} has no last layer that could learn alone; take protocol.kind=full"
+            )
         self._heads = [modules[name] for name in names]
         learning = [net]
         if phase.kind != "full":
@@ -92,7 +100,7 @@ class Learning:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Weights that learn, in the network's order."""
+        """Weights of the network that learn, in its order."""
         return [p for p in self.net.parameters() if p.requires_grad]
 
     def groups(self, settings: OptimizerSection) -> list[dict[str, Any]]:
@@ -101,17 +109,17 @@ class Learning:
         Biases, and the weights of normalizations, are not decayed unless `decay_all`.
         """
         heads = {id(p) for head in self._heads for p in head.parameters()}
-        spared = set() if settings.decay_all else _not_decayed(self.net)
         found: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for parameter in self.parameters:
-            lr, decay = settings.lr, settings.weight_decay
-            if id(parameter) in heads:
-                lr = lr if settings.head_lr is None else settings.head_lr
-                head_decay = settings.head_weight_decay
-                decay = decay if head_decay is None else head_decay
-            if id(parameter) in spared:
-                decay = 0.0
-            found.setdefault((lr, decay), []).append(parameter)
+        for module in (self.net, self._companion):
+            spared = set() if settings.decay_all else _not_decayed(module)
+            for parameter in module.parameters():
+                if not parameter.requires_grad:
+                    continue
+                head = module is not self.net or id(parameter) in heads
+                lr, decay = _rates(settings, head=head)
+                if id(parameter) in spared:
+                    decay = 0.0
+                found.setdefault((lr, decay), []).append(parameter)
         return [
             {"params": params, "lr": lr, "weight_decay": decay, "base_lr": lr}
             for (lr, decay), params in found.items()
@@ -123,14 +131,35 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Optimizer of these groups."""
     groups = list(groups)
+    if not groups:
+        raise BadValueError(
+            "the network has no weights that could learn; give one that has, or train more of it "
+            "(protocol.kind=full, protocol.freeze_bn=false)"
+        )
     if settings.kind == "sgd":
         return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov)
     kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
     return kind(groups, betas=settings.betas)
 
 
+def _rates(settings: OptimizerSection, *, head: bool) -> tuple[float, float]:
+    """Learning rate and decay of the backbone, or of the head and what learns beside it."""
+    lr, decay = settings.lr, settings.weight_decay
+    if head and settings.head_lr is not None:
+        lr = settings.head_lr
+    if head and settings.head_weight_decay is not None:
+        decay = settings.head_weight_decay
+    return lr, decay
+
+
+def _is_norm(module: nn.Module) -> bool:
+    # Libraries have some of their own, of no common base.
+    return isinstance(module, _NORMS) or type(module).__name__.lower().endswith("norm")
+
+
 def _not_decayed(net: nn.Module) -> set[int]:
-    norms = {id(p) for m in net.modules() if isinstance(m, _NORMS) for p in m.parameters()}
+    own = (m.parameters(recurse=False) for m in net.modules() if _is_norm(m))
+    norms = {id(p) for parameters in own for p in parameters}
     biases = {id(p) for name, p in net.named_parameters() if name.endswith("bias")}
     return norms | biases
 

@@ -162,7 +162,20 @@ def override(body: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
         if not isinstance(section, dict):
             raise BadValueError(f"{keys[0]} has no fields; write {keys[0]}=value")
         section[keys[1]] = _value(path, value)
+        if path == "train.objective":
+            _drop_parameters(section)
     return result
+
+
+def _drop_parameters(train: dict[str, Any]) -> None:
+    """Leave out parameters of the objective before, which the new one does not have."""
+    text = train["objective"]
+    name = parse_spec(text).name if isinstance(text, str) else ""
+    if name not in OBJECTIVES:
+        return
+    known = {*TrainSection.model_fields, *(one.name for one in fields_of(OBJECTIVES[name]))}  # type: ignore[arg-type]
+    for key in [key for key in train if key not in known]:
+        del train[key]
 
 
 def _value(path: str, text: str) -> Any:

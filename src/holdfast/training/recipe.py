@@ -7,7 +7,7 @@ digest names what it makes. Machine, number of processes and where it is written
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -22,7 +22,6 @@ from holdfast.training.pretrain import SelfSupervised
 from holdfast.training.section import Section, rising
 from holdfast.training.steps import Step, parse_step
 
-PROTOCOLS = ("full", "scratch", "linear_probe", "lp_ft", "last_k")
 AUTO = "auto"
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -80,7 +79,7 @@ class TrainSection(Section):
     objective: str = "cross_entropy"
     step: str = "plain"
     epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, le=2**31)
     max_steps: int | None = Field(default=None, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     crafting: Literal["eval", "batch", "train"] = "eval"
@@ -122,10 +121,10 @@ class OptimizerSection(Section):
     """
 
     kind: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: float = Field(default=1e-3, gt=0)
-    head_lr: float | None = Field(default=None, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    head_weight_decay: float | None = Field(default=None, ge=0)
+    lr: float = Field(default=1e-3, gt=0, le=1e9)
+    head_lr: float | None = Field(default=None, gt=0, le=1e9)
+    weight_decay: float = Field(default=1e-2, ge=0, le=1e9)
+    head_weight_decay: float | None = Field(default=None, ge=0, le=1e9)
     decay_all: bool = False
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
@@ -159,7 +158,7 @@ class ScheduleSection(Section):
     warmup: float = Field(default=0.0, ge=0)
     end: float = Field(default=0.0, ge=0, le=1)
     milestones: tuple[float, ...] = ()
-    gamma: float = Field(default=0.1, gt=0)
+    gamma: float = Field(default=0.1, gt=0, le=10)
     peak: float = Field(default=0.3, gt=0, lt=1)
 
     @field_validator("milestones")
@@ -248,6 +247,7 @@ class Recipe(Section):
             )
         if isinstance(self.objective, SelfSupervised):
             self._check_pretraining()
+        self._check_patience()
         if self.protocol.kind == "scratch" and self.model.weights is not None:
             raise ValueError(
                 "protocol.kind=scratch starts from fresh weights, got "
@@ -256,9 +256,17 @@ class Recipe(Section):
         if self.protocol.kind != "scratch" or not self.model.pretrained:
             return self
         # One way to say one thing, so that one digest names it.
-        return self.model_copy(
-            update={"model": self.model.model_copy(update={"pretrained": False})}
-        )
+        self.__dict__["model"] = self.model.model_copy(update={"pretrained": False})
+        return self
+
+    def _check_patience(self) -> None:
+        unmeasured = self.data.validation is None or isinstance(self.objective, SelfSupervised)
+        if self.validate_with.patience is not None and unmeasured:
+            raise ValueError(
+                f"validate.patience={self.validate_with.patience} waits for a better score on "
+                "validation images, and there are none; give data.validation=0.1, or leave "
+                "patience out"
+            )
 
     def _check_pretraining(self) -> None:
         name = self.objective.name
@@ -273,15 +281,15 @@ class Recipe(Section):
         if self.train.step != "plain":
             raise ValueError(f"{name} goes with train.step=plain")
 
-    @cached_property
+    @property
     def objective(self) -> Objective:
         """What is minimized."""
-        return parse_objective(self.train.objective)
+        return _objective(self.train.objective)
 
-    @cached_property
+    @property
     def step(self) -> Step:
         """How gradients come about."""
-        return parse_step(self.train.step)
+        return _step(self.train.step)
 
     def body(self) -> dict[str, Any]:
         """Plain types, every default written out; `recipe_of` reads them back."""
@@ -299,7 +307,7 @@ class Recipe(Section):
         mine, theirs = flat(self.body()), flat(plain.body())
         return tuple(key for key in mine if mine[key] != theirs[key])
 
-    @cached_property
+    @property
     def robust_attack(self) -> Inner | None:
         """Attack of the robust validation score; None where there is none."""
         wanted = self.validate_with.attack
@@ -316,8 +324,18 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
-        _ = (self.objective, self.step)
+        self.step.check(self.objective)
         return self
+
+
+@lru_cache(maxsize=256)
+def _objective(text: str) -> Objective:
+    return parse_objective(text)
+
+
+@lru_cache(maxsize=256)
+def _step(text: str) -> Step:
+    return parse_step(text)
 
 
 def _parameter(value: Any) -> Value:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
-from holdfast.core.errors import BadValueError, ChangedInputError, MissingError
+from holdfast.core.errors import BadValueError, ChangedInputError, HoldfastError, MissingError
 from holdfast.core.version import VERSION
 from holdfast.models import digest_state, read_weights
 from holdfast.records import write_whole
@@ -23,76 +24,25 @@ from holdfast.records.trainings import (
     LAST_FILE,
     MODEL_FILE,
     RECIPE_FILE,
-    TRAINING_FILE,
     Training,
     add_curve,
     cut_curves,
-    read_training,
     write_training,
 )
-from holdfast.training.checkpoint import read_tensors, save_tensors
-from holdfast.training.devices import machine, own_device, summed
+from holdfast.training.checkpoint import fits, read_tensors, save_tensors
+from holdfast.training.claiming import claimed, leads
+from holdfast.training.devices import machine, own_device, said_when_full, summed
+from holdfast.training.events import Event, Finished, Noted, Options, Started, Validated
+from holdfast.training.folders import check_inputs, known_run, read_recipe
 from holdfast.training.preparing import Prepared, prepare
-from holdfast.training.reading import read_body, recipe_of, write_recipe
-from holdfast.training.recipe import Recipe, changed_fields
-from holdfast.training.trainer import DivergedError, Stepped, Sums, Trainer
+from holdfast.training.reading import write_recipe
+from holdfast.training.recipe import Recipe
+from holdfast.training.stepping import DivergedError, Sums
+from holdfast.training.trainer import Trainer
 from holdfast.training.validation import Accuracy
 from holdfast.training.watching import Watch
 
 _LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What does not decide the weights.
-
-    Attributes:
-        device: auto, cpu, cuda, cuda:1 or mps.
-        workers: Processes that read images, where they do not fit into memory.
-        save_every: Seconds between two checkpoints.
-        command: What was typed, for the record.
-        stopping: Asked after every step; a reason ends the run there, to be resumed.
-    """
-
-    device: str = "auto"
-    workers: int = 0
-    save_every: float = 60.0
-    command: str = ""
-    stopping: Callable[[], str] = field(default=lambda: "")
-
-
-@dataclass(frozen=True)
-class Started:
-    """The run is prepared, or taken up again at a step."""
-
-    training: Training
-    step: int
-    steps: int
-
-
-@dataclass(frozen=True)
-class Validated:
-    """A row of the curves; see `holdfast.records.trainings`."""
-
-    row: dict[str, Any]
-    best: bool
-
-
-@dataclass(frozen=True)
-class Noted:
-    """Something a person should know."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The run has ended, as planned or not; see `status` and `reason`."""
-
-    training: Training
-
-
-Event = Started | Stepped | Validated | Noted | Finished
 
 
 def train(recipe: Recipe, folder: str | Path, options: Options | None = None) -> Iterator[Event]:
@@ -111,12 +61,29 @@ def train(recipe: Recipe, folder: str | Path, options: Options | None = None) ->
     folder, options = Path(folder).expanduser(), options or Options()
     if folder.exists() and not folder.is_dir():
         raise BadValueError(f"{folder} is a file, and a run needs a folder; choose another name")
-    known = _known(folder, recipe)
-    if known is not None and known.status in ("finished", "stopped"):
-        yield Finished(known)
+    known = known_run(folder, recipe)
+    done = known is not None and known.status in ("finished", "stopped")
+    try:
+        with said_when_full():
+            prepared = prepare(recipe, device=own_device(options.device), workers=options.workers)
+    except MissingError:
+        if known is None or not done:
+            raise
+        yield Finished(known)  # what it learned from may be gone
         return
-    prepared = prepare(recipe, device=own_device(options.device), workers=options.workers)
-    yield from _Session(prepared, folder, options, known).events()
+    if known is not None:
+        if known.status != "running" or (folder / CHECKPOINT_FILE).is_file():
+            check_inputs(known, prepared, folder)  # else nothing is left of it
+        if done:
+            yield Finished(known)
+            return
+    with claimed(folder), said_when_full():
+        if leads() and known_run(folder, recipe) != known:
+            raise ChangedInputError(
+                f"another process has trained in {folder} meanwhile; the same command goes on "
+                "with what it left"
+            )
+        yield from _Session(prepared, folder, options, known).events()
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Iterator[Event]:
@@ -128,34 +95,6 @@ def resume(folder: str | Path, options: Options | None = None) -> Iterator[Event
     """
     folder = Path(folder).expanduser()
     return train(read_recipe(folder), folder, options)
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """Recipe of the run in a folder.
-
-    Raises:
-        MissingError: There is none.
-    """
-    path = folder / RECIPE_FILE
-    if not path.is_file():
-        raise MissingError(f"no {RECIPE_FILE} in {folder}: `holdfast train run` writes it")
-    return recipe_of(read_body(path.read_text(encoding="utf-8"), str(path)))
-
-
-def _known(folder: Path, recipe: Recipe) -> Training | None:
-    """What is in the folder, if it is a run of this recipe."""
-    if not (folder / TRAINING_FILE).is_file():
-        return None
-    there = read_training(folder)
-    if there.digest == recipe.digest:
-        return there
-    changes = changed_fields(recipe_of(there.recipe), recipe)
-    told = f"{folder} holds a run of another recipe: {'; '.join(changes) or 'an older form of it'}"
-    if there.status == "failed":
-        raise ChangedInputError(
-            f"{told}. That one has failed: delete the folder, or choose another, to begin anew"
-        )
-    raise ChangedInputError(f"{told}. Choose another folder, or take these fields back")
 
 
 class _Session:
@@ -174,9 +113,12 @@ class _Session:
         self.watch = Watch(self.recipe)
         self.seconds = 0.0
         self.shown = 0  # notes told
+        self.lost: list[str] = []
         self._resumed = self._restore() if known is not None else False
         if known is not None and not self._resumed:
             self.training = self._fresh()  # nothing is left of a run without a checkpoint
+            if known.steps:
+                self.lost = [f"no {CHECKPOINT_FILE} in {folder}: the run begins again"]
 
     def events(self) -> Iterator[Event]:
         """Run to the end, saving on the way, whatever ends it."""
@@ -184,21 +126,37 @@ class _Session:
             self._begin()
         self._mark(status="running", reason="")
         yield Started(self.training, self.trainer.step, self.trainer.steps)
-        for note in self.prepared.notes:
+        for note in (*self.prepared.notes, *self.lost):
             yield Noted(note)
-        if self.trainer.step == 0:
-            yield from self._validate(first=True)
-        try:
+        with self._recorded():
+            if self.trainer.step == 0:
+                yield from self._validate(first=True)
             yield from self._steps()
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Let the record say how it ended, whatever ended it."""
+        try:
+            yield
         except DivergedError as error:
+            if self.main:  # the weights are those before the step
+                self._keep_last()
             reason = f"{error}. {self._left()}"
             self._mark(status="failed", reason=reason, flags={"diverged"})
             raise DivergedError(reason) from error
+        except HoldfastError as error:
+            self._mark(status="failed", reason=str(error))
+            raise
+        except GeneratorExit:
+            raise  # whoever follows the run has left it
+        except BaseException as error:
+            self._mark(status="interrupted", reason=f"{type(error).__name__}: {error}")
+            raise
 
     def _left(self) -> str:
         """What a run that cannot go on leaves."""
         if self.watch.best_epoch is None:
-            return f"No weights were kept; delete {self.folder} to begin again"
+            return f"The last weights are in {self.folder}; delete it to begin again"
         return f"The best weights, of epoch {self.watch.best_epoch:g}, are still in {self.folder}"
 
     def _steps(self) -> Iterator[Event]:
@@ -213,7 +171,11 @@ class _Session:
             yield from self._notes()
             ends = stepped.ends_epoch or self.trainer.step == self.trainer.steps
             if ends and self._due(stepped.epoch):
+                before_it = self.watch.best_epoch
                 yield from self._validate()
+                if self.watch.best_epoch != before_it:
+                    self._save()  # so that no checkpoint is older than the best weights
+                    saved = time.monotonic()
             reason = self._asked()
             if reason:
                 self._save()
@@ -293,14 +255,18 @@ class _Session:
     def _finish(self, status: str, reason: str) -> Iterator[Event]:
         digest = ""
         if self.main:
-            save_tensors(self.folder / LAST_FILE, self._weights())
-            best = (self.folder / BEST_FILE).exists()
-            kept = BEST_FILE if best else LAST_FILE
-            self._write_model(kept)
+            kept = self._keep_last()
             digest = digest_state(read_weights(self.folder / kept))
         self._save()
         self._mark(status=status, reason=reason, weights_digest=digest)
         yield Finished(self.training)
+
+    def _keep_last(self) -> str:
+        """Write the last weights; the name of the file that the folder stands for."""
+        save_tensors(self.folder / LAST_FILE, self._weights())
+        kept = BEST_FILE if (self.folder / BEST_FILE).exists() else LAST_FILE
+        self._write_model(kept)
+        return kept
 
     def _begin(self) -> None:
         """Write what says what this folder is, before the first step."""
@@ -317,6 +283,7 @@ class _Session:
         if self.main:
             tensors, numbers = self.trainer.state()
             numbers |= {"watch": self.watch.state(), "seconds": self.seconds}
+            numbers["recipe"] = self.recipe.digest
             save_tensors(self.folder / CHECKPOINT_FILE, tensors, numbers)
 
     def _restore(self) -> bool:
@@ -324,18 +291,22 @@ class _Session:
         path = self.folder / CHECKPOINT_FILE
         if not path.is_file():
             return False
-        if self.training.data_fingerprint != self.prepared.fingerprint:
-            raise ChangedInputError(
-                f"the images of {self.recipe.data.name} are not those that the run in "
-                f"{self.folder} began with; bring them back, or choose another folder"
-            )
         tensors, numbers = read_tensors(path)
-        self.trainer.restore(tensors, numbers)
-        self.watch.restore(numbers["watch"])
-        self.seconds = float(numbers["seconds"])
+        with fits(path):
+            if numbers["recipe"] != self.recipe.digest or numbers["step"] > self.trainer.steps:
+                raise ValueError("it is of another recipe")
+            self.trainer.restore(tensors, numbers)
+            self.watch.restore(numbers["watch"])
+            self.seconds = float(numbers["seconds"])
+        if self.watch.best_epoch is not None and not (self.folder / BEST_FILE).is_file():
+            self.watch.forget_best()
+            self.trainer.notes.append(
+                f"{BEST_FILE} is gone: the best weights are chosen among those that follow"
+            )
         if self.main:
             cut_curves(self.folder, self.trainer.step)
-        self._mark(resumed=self.training.resumed + 1)
+        # Flags of steps that are not taken any more do not count.
+        self._mark(resumed=self.training.resumed + 1, forget=True)
         return True
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -345,9 +316,10 @@ class _Session:
         text = self.prepared.saved(weights).text()
         write_whole(self.folder / MODEL_FILE, lambda part: part.write_text(text, "utf-8"))
 
-    def _mark(self, *, flags: set[str] | None = None, **changes: Any) -> None:
+    def _mark(self, *, flags: set[str] | None = None, forget: bool = False, **changes: Any) -> None:
         """Bring the record up to date."""
-        known = set(self.training.flags) | self.watch.flags | (flags or set())
+        before = set() if forget else set(self.training.flags)
+        known = before | self.watch.flags | (flags or set())
         self.training = replace(
             self.training,
             steps=self.trainer.step,
@@ -385,6 +357,7 @@ class _Session:
             versions={name: version_of(name) for name in _LIBRARIES},
             machine=machine(prepared.classifier.device, self.trainer.accelerator.num_processes),
             data_fingerprint=prepared.fingerprint,
+            start_digest=prepared.start_digest,
             resumed=0,
         )
 

@@ -24,6 +24,9 @@ class Section(BaseModel):
         return value
 
 
+_MOST = 2**14  # pixels of a side; larger ones fit into no memory
+
+
 def sides(value: Any) -> int | tuple[int, int] | None:
     """One side of a square in pixels, or height and width where they differ.
 
@@ -33,8 +36,10 @@ def sides(value: Any) -> int | tuple[int, int] | None:
     if value is None:
         return None
     both = list(value) if isinstance(value, list | tuple) else [value, value]
-    if len(both) != 2 or not all(type(side) is int and side > 0 for side in both):
-        raise ValueError(f"expected pixels, as in 224 or [224, 160], got {value!r}")
+    if len(both) != 2 or not all(type(side) is int and 0 < side <= _MOST for side in both):
+        raise ValueError(
+            f"expected pixels from 1 to {_MOST}, as in 224 or [224, 160], got {value!r}"
+        )
     height, width = both
     return height if height == width else (height, width)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
+from holdfast.core.errors import BadValueError
 from holdfast.models import Classifier
 from holdfast.models.training_copy import CraftingCopy
 from holdfast.training.protocols import BATCH_NORMS, Learning
@@ -64,6 +66,12 @@ class Student:
     def __call__(self, images: Tensor) -> Tensor:
         self._enter("train")
         logits: Tensor = self.module(images)
+        if torch.is_grad_enabled() and not logits.requires_grad:
+            raise BadValueError(
+                f"the output of {self.classifier.name} carries no gradients, so nothing could "
+                "learn: it computes under no_grad, detaches, or leaves torch; let it keep them "
+                "in training mode"
+            )
         return logits
 
     @property
@@ -86,7 +94,7 @@ class Student:
         self._enter(self._crafting)
         if self._crafting != "batch":
             return self.classifier.forward(images)
-        with _unchanged(self._norms()):
+        with _unchanged([norm for norm in self._norms() if norm.training]):
             return self.classifier.forward(images)
 
     def moved(self) -> None:
@@ -106,8 +114,11 @@ class Student:
         elif mode == "eval":
             self._net.eval()
         else:
+            # Frozen statistics stay what they are.
+            self._learning.modes()
+            learning = [norm for norm in self._norms() if norm.training]
             self._net.eval()
-            for norm in self._norms():
+            for norm in learning:
                 norm.train()
         self._mode = mode
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -39,53 +39,9 @@ from holdfast.training.objectives import Objective
 from holdfast.training.protocols import BATCH_NORMS, Learning, Phase, make_optimizer, phases
 from holdfast.training.recipe import Recipe
 from holdfast.training.schedules import Moment, momentum, radius_factor, rate_factor
+from holdfast.training.stepping import DivergedError, Stepped, Sums, portions_of
 from holdfast.training.steps import Work
 from holdfast.training.student import Student, Whole
-
-
-class DivergedError(BadValueError):
-    """The loss or its gradient is no number any more; the weights are those before the step."""
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """One step.
-
-    Attributes:
-        step: Steps taken so far.
-        epoch: In which, from 1.
-        batch: Steps taken of this epoch.
-        batches: Steps of an epoch.
-        loss: Mean over the batch.
-    """
-
-    step: int
-    epoch: int
-    batch: int
-    batches: int
-    loss: float
-
-    @property
-    def ends_epoch(self) -> bool:
-        """Whether it is the last one of its epoch."""
-        return self.batch == self.batches
-
-
-@dataclass
-class Sums:
-    """What has added up since the last look at it."""
-
-    loss: float = 0.0
-    norm: float = 0.0
-    images: int = 0
-    steps: int = 0
-
-    def add(self, loss: float, norm: float, images: int) -> None:
-        """Count one step."""
-        self.loss += loss * images
-        self.norm += norm
-        self.images += images
-        self.steps += 1
 
 
 class Trainer:
@@ -122,7 +78,6 @@ class Trainer:
         self.notes: list[str] = []
         self.sums = Sums()
         self.extra: State = {}
-        recipe.step.check(recipe.objective)
         self._micro = recipe.train.micro_batch
         self._whole = Whole(classifier, _companion(recipe, classifier, features)).to(
             classifier.device
@@ -137,8 +92,12 @@ class Trainer:
         if classifier.device.type in ("cpu", "cuda") and is_wide(net):
             net.to(memory_format=torch.channels_last)  # a tenth of a step; rounding aside the same
         # Made once, from the first weights, so that a run taken up again has the same one.
-        attacked = recipe.objective.attack is not None and recipe.train.crafting == "eval"
+        attacked = recipe.objective.attack is not None and recipe.step.crafts
+        attacked = attacked and recipe.train.crafting == "eval"
         self._twin = CraftingCopy(classifier) if attacked else None
+        for phase in phases(recipe)[1:]:  # before hours go into the first
+            self._learning = Learning(net, recipe.protocol, phase, self._whole.companion)
+            self._check_batch_norm(self._micro)
         self._phase = phases(recipe)[0]
         self._begin(self._phase)
 
@@ -224,17 +183,10 @@ class Trainer:
         if self.step:  # it collects garbage, which takes a while
             self.accelerator.free_memory()
         net = cast("nn.Module", self.classifier.net)
-        self._learning = Learning(net, self.recipe.protocol, phase)
+        self._learning = Learning(net, self.recipe.protocol, phase, self._whole.companion)
         groups = self._learning.groups(self.recipe.optimizer)
-        companion = self._whole.companion
-        if companion is not None:
-            settings = self.recipe.optimizer
-            own = [p for p in companion.parameters() if p.requires_grad]
-            rate = settings.head_lr or settings.lr
-            decay = settings.weight_decay
-            groups.append({"params": own, "lr": rate, "weight_decay": decay, "base_lr": rate})
         check_shares(len(self.data), self.recipe.train.batch_size, self.accelerator.num_processes)
-        self._check_batch_norm()
+        self._check_batch_norm(self._micro)
         made = make_optimizer(groups, self.recipe.optimizer)
         module, self._optimizer = wrapped(self.accelerator, self._whole, made)
         self.student = Student(
@@ -316,8 +268,7 @@ class Trainer:
     def _accumulated(
         self, objective: Objective, batch: TrainingBatch, keys: Any, count: float
     ) -> float:
-        size = self._micro or len(batch)
-        starts = list(range(0, len(batch), size))
+        portions = portions_of(len(batch), self._micro)
         total: Tensor | None = None
         work = Work(
             objective=objective,
@@ -330,14 +281,13 @@ class Trainer:
             extra=self.extra,
             epoch=self.step // self.batches,
         )
-        for start in starts:
-            rows = slice(start, start + size)
-            work.start = start
+        for rows in portions:
+            work.start = rows.start
             # Processes exchange gradients once, with the last portion.
-            waits = nullcontext() if start == starts[-1] else self._unsynchronized()
+            waits = nullcontext() if rows is portions[-1] else self._unsynchronized()
             with waits, self.accelerator.autocast():
-                portion = batch if len(starts) == 1 else batch.take(rows)
-                mine = keys if len(starts) == 1 else replace(keys, words=keys.words[rows])
+                portion = batch if len(portions) == 1 else batch.take(rows)
+                mine = keys if len(portions) == 1 else replace(keys, words=keys.words[rows])
                 losses = self.recipe.step.gradients(work, portion, mine)
             part = losses.sum()
             total = part if total is None else total + part
@@ -349,7 +299,13 @@ class Trainer:
 
     def _smaller(self, count: int, error: RuntimeError) -> int:
         before = self._micro or count
+        if self.accelerator.num_processes > 1:  # the others are in the middle of an exchange
+            raise BadValueError(
+                f"memory does not hold {before} images at once on one of the devices; set "
+                f"train.micro_batch={(before + 1) // 2}"
+            ) from error
         after = smaller_portion(before, self.recipe, error)
+        self._check_batch_norm(after)
         self.notes.append(
             f"memory does not hold {before} images at once: gradients are added over portions of "
             f"{after} (train.micro_batch={after} says so from the start). The batch stays "
@@ -401,9 +357,9 @@ class Trainer:
         """Of the last step; the largest of the groups'."""
         return max(float(group["lr"]) for group in self._optimizer.param_groups)
 
-    def _check_batch_norm(self) -> None:
+    def _check_batch_norm(self, portion: int | None) -> None:
         """Refuse portions of one image where their statistics would be used."""
-        size = min(self.recipe.train.batch_size // self.accelerator.num_processes, self._micro or 2)
+        size = min(self.recipe.train.batch_size // self.accelerator.num_processes, portion or 2)
         self._learning.modes()
         learns = any(
             isinstance(m, BATCH_NORMS) and m.training

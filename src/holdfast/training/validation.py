@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.models import Classifier
 from holdfast.perturb.attacks.craft import craft
+from holdfast.training.devices import is_full
 from holdfast.training.objectives._inner import Inner
 
 _CHUNK = 256  # images of a pass
@@ -45,15 +46,27 @@ class Examined:
 
     def accuracy(self, classifier: Classifier, attack: Inner | None) -> Accuracy:
         """Accuracy in evaluation mode, in float32; the attack's draws are always the same."""
-        right = held = 0
-        device, count = classifier.device, len(self.labels)
-        for start in range(0, count, _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            images, labels = self.images[rows].to(device), self.labels[rows].to(device)
-            with torch.no_grad():
-                right += int((classifier(images).argmax(1) == labels).sum())
-            if attack is not None and attack.attack is not None:
-                found = craft(attack.attack, classifier, images, labels, ids=self.ids[rows])
-                held += round(found.robust_accuracy * len(images))
+        right = held = start = 0
+        count, size = len(self.labels), _CHUNK
+        while start < count:
+            try:
+                correct, robust_ones = self._counts(classifier, attack, slice(start, start + size))
+            except RuntimeError as error:  # also torch.OutOfMemoryError
+                if size == 1 or not is_full(error):
+                    raise
+                size = (size + 1) // 2  # no number depends on it
+            else:
+                right, held, start = right + correct, held + robust_ones, start + size
         robust = held / count if attack is not None and attack.attack is not None else None
         return Accuracy(right / count, robust, count)
+
+    def _counts(self, classifier: Classifier, attack: Inner | None, rows: slice) -> tuple[int, int]:
+        """Images of a pass that are right, and those that stay so under attack."""
+        device = classifier.device
+        images, labels = self.images[rows].to(device), self.labels[rows].to(device)
+        with torch.no_grad():
+            right = int((classifier(images).argmax(1) == labels).sum())
+        if attack is None or attack.attack is None:
+            return right, 0
+        found = craft(attack.attack, classifier, images, labels, ids=self.ids[rows])
+        return right, round(found.robust_accuracy * len(images))

@@ -62,6 +62,11 @@ class Watch:
         """Go back to what `state` gave."""
         vars(self).update({**body, "flags": set(body["flags"])})
 
+    def forget_best(self) -> None:
+        """Choose anew from here on: the best weights are gone."""
+        self.best_epoch = self.best_score = None
+        self._waited = 0
+
     def _look_for_overfitting(self, row: Mapping[str, Any]) -> None:
         held = row["train_robust"]
         if not self._single_step or held is None:

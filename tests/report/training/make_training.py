@@ -48,6 +48,7 @@ def make_training(**changes):
         "machine": {"system": "Linux", "cores": 2},
         "weights_digest": "aa" * 32,
         "data_fingerprint": "fe" * 32,
+        "start_digest": "5d" * 32,
     }
     return Training(**{**settings, **changes})
 

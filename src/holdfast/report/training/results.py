@@ -59,7 +59,11 @@ def _lead(outcome: Outcome) -> str:
         return f"Before the training: {_told(found['before'])}; nothing was measured since."
     when = "At its best epoch" if end.name == "best" else "In the end"
     text = f"{when} ({epoch_text(end.epoch)}) the network reaches {_told(end)}"
-    return f"{text}; before the training, {_told(found['before'])}." if "before" in found else text
+    return (
+        f"{text}; before the training, {_told(found['before'])}."
+        if "before" in found
+        else f"{text}."
+    )
 
 
 def _told(moment: Moment) -> str:

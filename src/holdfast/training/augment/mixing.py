@@ -25,7 +25,9 @@ class MixingAugmentation(BatchAugmentation):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.positive(self, "alpha", 1e6, "the parameter of the Beta distribution")
+        about = "the parameter of the Beta distribution"
+        _checks.positive(self, "alpha", 1e6, about)
+        _checks.number(self, "alpha", 1e-3, 1e6, about)  # below, torch draws no numbers
 
     @abstractmethod
     def transform(self) -> Any:

@@ -32,7 +32,7 @@ from holdfast.training.batch import TrainingBatch
 
 _KINDS: tuple[type[Augmentation], ...] = (SourceAugmentation, SampleAugmentation, BatchAugmentation)
 _WORKS_ON = ("the stored picture", "pictures of the network's size", "a batch")
-_STREAMS = {"random_noise": "noise"}  # numbers stay those of `training.fit.augment`
+_STREAMS = {"random_noise": "noise"}  # its numbers have always been of this stream
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,13 @@ _CIFAR: Body = {
     "protocol": {"kind": "scratch"},
     "augment": ["crop(padding=4)", "flip"],
     "train": {"epochs": 100, "batch_size": 128},
-    "optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
+    "optimizer": {
+        "kind": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "decay_all": True,
+    },
     "schedule": {"kind": "step", "milestones": [75, 90], "every": "epoch"},
     "validate": {"n": 1000},
 }
@@ -70,7 +76,7 @@ def _cifar() -> None:
         "fast-at",
         "one-step adversarial training, watched for catastrophic overfitting",
         "Wong, Rice and Kolter 2020, arXiv:2001.03994: step 10/255, 15 epochs, rate up to 0.2; "
-        "one cycle by cosine where theirs is linear.",
+        "one cycle by cosine, momentum against it, where theirs is linear and momentum stays.",
         _CIFAR,
         {
             "train": {
@@ -151,7 +157,6 @@ def _cifar() -> None:
                 "epochs": 50,
                 "batch_size": 256,
             },
-            "optimizer": {"decay_all": True},
             "schedule": {"kind": "onecycle", "every": "step"},
         },
     )

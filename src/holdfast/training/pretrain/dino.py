@@ -144,6 +144,7 @@ class _Companion(nn.Module):
         self.loss = loss
         self.teacher = copy.deepcopy(nn.ModuleDict({"net": net, "head": head}))
         self.teacher.requires_grad_(requires_grad=False)
+        self.teacher.train()  # the network arrived in evaluation mode
         self._student = (net, head)  # in a tuple, so that the network is not saved twice
 
     def forward(self, features: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ class Step(ABC):
     """Base of all steps; subclasses are frozen dataclasses whose fields people type."""
 
     name: ClassVar[str]  # set by `step`
+    crafts: ClassVar[bool] = True  # by the objective, on the network as an attack sees it
     replays: Any = 1  # how often a batch is used, each time with a move of the optimizer
 
     def check(self, objective: Objective) -> None:  # noqa: B027 - most steps can do with any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Free(Step):
         replays: How often a batch is used, 1 or more.
     """
 
+    crafts: ClassVar[bool] = False
     replays: int = 8
 
     def __post_init__(self) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast.records.trainings import read_curves
+from holdfast.training.events import Options, Validated
 from holdfast.training.recipe import Recipe
-from holdfast.training.run import Options, Validated, train
+from holdfast.training.run import train
 
 _STOPPED = "stopped by the tuning that this run is a trial of"
 

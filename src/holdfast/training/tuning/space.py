@@ -20,7 +20,19 @@ _KINDS: tuple[Kind, ...] = ("log", "uniform", "int", "choice")
 _SUFFIXES = (".yaml", ".yml")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # What trials are scored on: a trial that changed it could not be compared with the others.
-_YARDSTICK = ("data.name", "data.split", "data.validation", "data.validation_name", "data.labels")
+_YARDSTICK = tuple(
+    f"data.{name}"
+    for name in (
+        "name",
+        "split",
+        "validation",
+        "validation_name",
+        "labels",
+        "n",  # of which a share is held out
+        "size",
+        "resize",
+    )
+)
 _HOW = "write {log: [1e-6, 1e-1]}, {uniform: [1, 6]}, {int: [32, 256]} or {choice: [a, b]}"
 
 
