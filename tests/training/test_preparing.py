@@ -192,15 +192,17 @@ def test_images_that_cannot_be_read_are_counted_and_left_out(photos):
     one = ready(photos, "data.size=6", "data.validation=null")
 
     assert 11 == len(one.data) and 1 == len(one.data.broken)
-    assert ("1 images cannot be read and are left out",) == one.notes
+    assert 1 == len(one.notes)
+    assert "1 images cannot be read and are left out; the first is class1/05.png" in one.notes[0]
 
 
 def test_a_validation_image_that_cannot_be_read_is_named(photos):
     one = ready(photos, "data.size=6", "data.validation=train")
 
     assert 11 == len(one.validation.labels)
-    assert 2 == len(one.notes)
-    assert "validation image class1/05.png cannot be read: not a picture" in one.notes[1]
+    assert 3 == len(one.notes)
+    assert "are those that are trained on" in one.notes[1]
+    assert "validation image class1/05.png cannot be read: not a picture" in one.notes[2]
 
 
 def test_images_of_different_shapes_need_a_size(photos):

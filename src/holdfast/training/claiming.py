@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -32,7 +32,7 @@ def claimed(folder: Path) -> Iterator[None]:
     if not leads():
         yield
         return
-    lock = filelock.FileLock(folder / LOCK_FILE)
+    lock, made = filelock.FileLock(folder / LOCK_FILE), not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -47,4 +47,9 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            (folder / LOCK_FILE).unlink()  # while it is ours
         lock.release()
+        if made:
+            with suppress(OSError):
+                folder.rmdir()  # of a run that was refused nothing is left

@@ -86,6 +86,7 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
     pretrains = isinstance(recipe.objective, SelfSupervised)
     # Without labels there may be one class, and no network has fewer than two outputs.
     classes = max(2, len(dataset.classes)) if pretrains else len(dataset.classes)
+    _check_patience(recipe, pretrains=pretrains)
     if classes < 2:
         raise BadValueError(
             f"{dataset.name} has one class, {dataset.classes[0]!r}, and a classifier tells two or "
@@ -156,6 +157,16 @@ def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Cla
     return classifier
 
 
+def _check_patience(recipe: Recipe, *, pretrains: bool) -> None:
+    """Refuse to wait for a score that nothing gives."""
+    patience = recipe.validate_with.patience
+    if patience is not None and (recipe.data.validation is None or pretrains):
+        raise BadValueError(
+            f"validate.patience={patience} waits for a better score on validation images, and "
+            "there are none; give data.validation=0.1, or leave patience out"
+        )
+
+
 def _check_untouched(classifier: Classifier, data: TrainingData) -> None:
     """Refuse a network that writes into its images, which are used again."""
     images, _ = data.plain(range(2))
@@ -176,7 +187,7 @@ def _notes(recipe: Recipe, dataset: Dataset, data: TrainingData) -> list[str]:
     if data.broken:
         first = data.broken[0]
         notes.append(
-            f"unreadable images, which are left out: {len(data.broken)}; the first is "
+            f"{len(data.broken)} images cannot be read and are left out; the first is "
             f"{first.name}: {first.reason}"
         )
     if recipe.data.n is not None and recipe.data.n > len(dataset):
@@ -275,7 +286,7 @@ def _validation(
         trained = dataset
         dataset = open_dataset(name, split=str(wanted), labels=recipe.data.labels)
         _check_classes(trained.classes, dataset)
-        _check_others(trained, dataset, recipe)
+        notes += _same_images(trained, dataset, recipe)
         held = list(range(len(dataset)))
     ids = [held[place] for place in choose(len(held), recipe.validate_with.n)]
     images, labels, kept = [], [], []
@@ -296,15 +307,17 @@ def _validation(
     return Examined(stack, torch.tensor(labels), torch.tensor(kept))
 
 
-def _check_others(trained: Dataset, dataset: Dataset, recipe: Recipe) -> None:
-    """Refuse to validate on the images that are trained on."""
+def _same_images(trained: Dataset, dataset: Dataset, recipe: Recipe) -> list[str]:
+    """Say that the images validated on are those that are trained on."""
     # The length first: a fingerprint reads all files.
-    if len(trained) == len(dataset) and trained.fingerprint() == dataset.fingerprint():
-        raise BadValueError(
-            f"data.validation={recipe.data.validation} of {dataset.name} are the images that are "
-            "trained on; give a share to hold out, as in data.validation=0.1, or another set "
-            "with data.validation_name"
-        )
+    if len(trained) != len(dataset) or trained.fingerprint() != dataset.fingerprint():
+        return []
+    told = (
+        f"the validation images, data.validation={recipe.data.validation} of {dataset.name}, are "
+        "those that are trained on, so that their accuracy says nothing of others; "
+        "data.validation=0.1 holds some out"
+    )
+    return [told]
 
 
 def _check_classes(learned: tuple[str, ...], dataset: Dataset) -> None:

@@ -72,7 +72,8 @@ class Learning:
         modules = dict(net.named_modules())
         if not names and phase.kind != "full":
             raise BadValueError(
-                f"{type(net).__name__} has no last layer that could learn alone; take protocol.kind=full"
+                f"{type(net).__name__} has no last layer that could learn alone; take "
+                "protocol.kind=full"
             )
         self._heads = [modules[name] for name in names]
         learning = [net]

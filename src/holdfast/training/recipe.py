@@ -121,10 +121,10 @@ class OptimizerSection(Section):
     """
 
     kind: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: float = Field(default=1e-3, gt=0, le=1e9)
-    head_lr: float | None = Field(default=None, gt=0, le=1e9)
-    weight_decay: float = Field(default=1e-2, ge=0, le=1e9)
-    head_weight_decay: float | None = Field(default=None, ge=0, le=1e9)
+    lr: float = Field(default=1e-3, gt=0, le=1e30)
+    head_lr: float | None = Field(default=None, gt=0, le=1e30)
+    weight_decay: float = Field(default=1e-2, ge=0, le=1e30)
+    head_weight_decay: float | None = Field(default=None, ge=0, le=1e30)
     decay_all: bool = False
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
@@ -158,7 +158,7 @@ class ScheduleSection(Section):
     warmup: float = Field(default=0.0, ge=0)
     end: float = Field(default=0.0, ge=0, le=1)
     milestones: tuple[float, ...] = ()
-    gamma: float = Field(default=0.1, gt=0, le=10)
+    gamma: float = Field(default=0.1, gt=0, le=1e30)
     peak: float = Field(default=0.3, gt=0, lt=1)
 
     @field_validator("milestones")
@@ -247,7 +247,6 @@ class Recipe(Section):
             )
         if isinstance(self.objective, SelfSupervised):
             self._check_pretraining()
-        self._check_patience()
         if self.protocol.kind == "scratch" and self.model.weights is not None:
             raise ValueError(
                 "protocol.kind=scratch starts from fresh weights, got "
@@ -258,15 +257,6 @@ class Recipe(Section):
         # One way to say one thing, so that one digest names it.
         self.__dict__["model"] = self.model.model_copy(update={"pretrained": False})
         return self
-
-    def _check_patience(self) -> None:
-        unmeasured = self.data.validation is None or isinstance(self.objective, SelfSupervised)
-        if self.validate_with.patience is not None and unmeasured:
-            raise ValueError(
-                f"validate.patience={self.validate_with.patience} waits for a better score on "
-                "validation images, and there are none; give data.validation=0.1, or leave "
-                "patience out"
-            )
 
     def _check_pretraining(self) -> None:
         name = self.objective.name

@@ -36,10 +36,10 @@ def sides(value: Any) -> int | tuple[int, int] | None:
     if value is None:
         return None
     both = list(value) if isinstance(value, list | tuple) else [value, value]
-    if len(both) != 2 or not all(type(side) is int and 0 < side <= _MOST for side in both):
-        raise ValueError(
-            f"expected pixels from 1 to {_MOST}, as in 224 or [224, 160], got {value!r}"
-        )
+    if len(both) != 2 or not all(type(side) is int and side > 0 for side in both):
+        raise ValueError(f"expected pixels, as in 224 or [224, 160], got {value!r}")
+    if max(both) > _MOST:
+        raise ValueError(f"expected at most {_MOST} pixels a side, got {value!r}")
     height, width = both
     return height if height == width else (height, width)
 

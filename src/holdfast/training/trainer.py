@@ -43,6 +43,8 @@ from holdfast.training.stepping import DivergedError, Stepped, Sums, portions_of
 from holdfast.training.steps import Work
 from holdfast.training.student import Student, Whole
 
+_MOST_RATE = 1e38  # float32 ends there
+
 
 class Trainer:
     """Trains one classifier by a recipe, in place.
@@ -341,7 +343,16 @@ class Trainer:
         done = (self.step - ahead) * replays + replay
         end = min(phase.last * self.batches, self.steps) - ahead
         moment = Moment(done, end * replays, self.batches * replays)
-        factor = rate_factor(self.recipe.schedule, moment)
+        try:
+            factor = rate_factor(self.recipe.schedule, moment)
+        except OverflowError:
+            factor = float("inf")
+        largest = max(group["base_lr"] for group in self._optimizer.param_groups) * factor
+        if largest > _MOST_RATE:
+            raise BadValueError(
+                f"the learning rate has grown to {largest:g} at step {self.step + 1}; lower "
+                "optimizer.lr or schedule.gamma"
+            )
         inertia = momentum(self.recipe.schedule, moment)
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor

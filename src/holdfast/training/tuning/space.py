@@ -33,6 +33,7 @@ _YARDSTICK = tuple(
         "resize",
     )
 )
+_MOST = 2**53  # beyond, not every whole number is a float
 _HOW = "write {log: [1e-6, 1e-1]}, {uniform: [1, 6]}, {int: [32, 256]} or {choice: [a, b]}"
 
 
@@ -146,7 +147,7 @@ def load_space(source: str | Path) -> Space:
         raise MissingError(f"no space {path}; write one, or take one of {', '.join(SPACES)}")
     try:
         body = read_body(path.read_text(encoding="utf-8"), str(path))
-    except BadValueError as error:
+    except (BadValueError, UnicodeDecodeError) as error:
         raise BadValueError(f"{path} is no space: {error}; one line a field, {_HOW}") from error
     return space_of(body)
 
@@ -198,6 +199,11 @@ def _range(field: str, kind: Kind, values: list[Any], *, log: bool) -> Dimension
         raise BadValueError(
             f"space: {field}: a logarithm needs numbers above 0, got {values!r}; "
             "write a smallest one, or take uniform"
+        )
+    if kind == "int" and max(abs(low), abs(high)) > _MOST:
+        raise BadValueError(
+            f"space: {field}: int takes whole numbers up to {_MOST}, got {values!r}; take log or "
+            "uniform"
         )
     if kind == "int":
         return Dimension(field, kind, low, high, log=log)
