@@ -185,8 +185,9 @@ def test_what_is_other_than_asked_for_is_told(here):
 
 
 def test_other_images_of_the_same_number_are_no_concern(here):
-    write_files(here / "..", seed=3)
-    data = {"validation": "test", "validation_name": f"npz:{here / '..' / 'a.npz'}"}
+    (here / "other").mkdir()
+    write_files(here / "other", seed=3)
+    data = {"validation": "test", "validation_name": f"npz:{here / 'other' / 'a.npz'}"}
 
     assert not run(recipe_in(here, data=data), here / "run")[-1].training.notes
 

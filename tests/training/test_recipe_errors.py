@@ -110,7 +110,7 @@ WRONG = [
     ("augment=mixup, flip", "mixup"),
     ("train=5", "train is a section with fields, got 5; write them below it"),
     ("train=null", "train is a section with fields, got None"),
-    ("train.attack.eps=3", "train.attack.eps goes deeper than a recipe: write section.field=value"),
+    ("train.attack.eps=3", "an attack is written whole: train.attack="),
     ("seed.x=3", "seed"),
     ("train.epochs", "cannot read the override 'train.epochs'; write section.field=value, as in"),
     ("=3", "cannot read the override '=3'"),

@@ -485,7 +485,7 @@ def test_a_run_that_diverges_keeps_what_was_good(here):
 
 def test_a_run_that_diverges_at_once_says_that_there_is_nothing(here):
     recipe = recipe_in(here, optimizer={"lr": 1e30})
-    with pytest.raises(DivergedError, match="The last weights are in .*; delete"):
+    with pytest.raises(DivergedError, match=r"The last weights are in .*; delete"):
         run(recipe, here / "run")
     rows = read_curves(here / "run").to_dicts()
 

@@ -224,8 +224,9 @@ def tune(
     tuning = Tuning(chosen, load_space(space), folder, options, TrainingRunner(device=device))
     with err.status("first trial") as status:
         for trial in tuning.run():
-            known = f"trial {trial.number}: {trial.status}, score {trial.score:.4g}"
-            say(f"{known} after {trial.epochs} epochs, {trial.seconds:.0f} s")
+            known = f"trial {trial.number}: {trial.status}, {metric} {trial.score:.4g}"
+            values = ", ".join(f"{field}={value}" for field, value in trial.values.items())
+            say(f"{known} after {trial.epochs} epochs, {trial.seconds:.0f} s: {values}")
             status.update(f"after {known}")
     result = tuning.result()
     if result.best is None:
@@ -235,7 +236,8 @@ def tune(
     for one in tuning.space.dimensions:
         value = result.trials.filter(number=result.number)[one.field][0]
         out.print(f"  {one.field} = {value}", markup=False)
-    out.print(f"recipe: {folder / 'best.yaml'}; trials: {folder / 'trials.parquet'}", markup=False)
+    out.print(f"trials: {folder / 'trials.parquet'}", markup=False)
+    out.print(f"train it: holdfast train run {folder / 'best.yaml'} --out DIR", markup=False)
 
 
 @app.command("page")
@@ -320,8 +322,20 @@ def _conclude(
     measured.run(folder, device, after_only=after_only)
     for moment in summary(folder):
         out.print(_line(moment), markup=False)
-    out.print(f"model: {folder}  (holdfast measure --model {folder} ...)", markup=False)
+    if _pretrained(training):
+        weights = folder / "last.safetensors"
+        out.print(f"fine-tune: holdfast train run RECIPE model.weights={weights}", markup=False)
+    else:
+        out.print(f"model: {folder}  (holdfast measure --model {folder} ...)", markup=False)
     out.print(f"page: {write_training_page(folder)}", markup=False)
+
+
+def _pretrained(training: Training) -> bool:
+    """Whether no label was looked at, so that the last layer has learned nothing."""
+    from holdfast.training.pretrain import SelfSupervised
+    from holdfast.training.reading import recipe_of
+
+    return isinstance(recipe_of(training.recipe).objective, SelfSupervised)
 
 
 def _line(moment: Moment) -> str:
@@ -330,4 +344,5 @@ def _line(moment: Moment) -> str:
     name, epoch, accuracy, robust, count = moment
     parts = [] if accuracy is None else [f"accuracy {percent(accuracy)}"]
     parts += [] if robust is None else [f"robust {percent(robust)}"]
-    return f"{name:<7}epoch {epoch:g}: {', '.join(parts) or 'not measured'} of {count} images"
+    when = f"{name:<7}epoch {round(epoch, 2):g}"
+    return f"{when}: {', '.join(parts) or 'not measured'} of {count} images"

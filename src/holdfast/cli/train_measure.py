@@ -42,11 +42,18 @@ class Measured:
         Raises:
             HoldfastError: Conditions or images that cannot be used.
         """
+        from holdfast.core.errors import BadValueError
         from holdfast.data import open_dataset
         from holdfast.perturb.conditions import parse_conditions
+        from holdfast.training.pretrain import SelfSupervised
 
         if not perturb:
             return cls(recipe, [], None, n)
+        if isinstance(recipe.objective, SelfSupervised):
+            raise BadValueError(
+                f"--perturb measures accuracy, and {recipe.objective.name} learns without labels; "
+                "leave it out, and measure what is fine-tuned from it"
+            )
         conditions = parse_conditions(perturb)
         name = data or recipe.data.name
         return cls(

@@ -77,7 +77,7 @@ class TrainingProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("steps, loss {task.fields[loss]:.3f}"),
+            TextColumn("steps{task.fields[loss]}"),
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=err, transient=True)
@@ -99,7 +99,9 @@ class TrainingProgress:
 
         if isinstance(event, Stepped):
             text = f"epoch {event.epoch}"
-            self._bar.update(self._task, completed=event.step, description=text, loss=event.loss)
+            self._bar.update(
+                self._task, completed=event.step, description=text, loss=f", loss {event.loss:.3f}"
+            )
         elif isinstance(event, Started):
             self._start(event)
         elif isinstance(event, Validated):
@@ -119,7 +121,7 @@ class TrainingProgress:
             text += f"; going on after step {event.step:,}"
         self._say(text)
         self._task = self._bar.add_task(
-            escape(training.model), total=event.steps, completed=event.step, loss=float("nan")
+            escape(training.model), total=event.steps, completed=event.step, loss=""
         )
 
     def _say(self, text: str) -> None:
@@ -128,7 +130,7 @@ class TrainingProgress:
 
 
 def _row_text(row: dict[str, Any], *, best: bool) -> str:
-    parts = [f"epoch {row['epoch']:g}"]
+    parts = [f"epoch {round(row['epoch'], 2):g}"]
     if row["loss"] is not None:
         parts.append(f"loss {row['loss']:.3f}")
     for name in ("train", "validation"):

@@ -142,8 +142,14 @@ def known_models() -> list[tuple[str, str]]:
 
 def _with_classes(classifier: Classifier, classes: int | None) -> Classifier:
     if classes not in (None, classifier.classes):
+        hint = (
+            "; let the function take their number, as in def build(classes=10)"
+            if ".py:" in classifier.name
+            else ""
+        )
         raise BadValueError(
             f"{classifier.name} gives {classifier.classes} classes, but {classes} were asked for"
+            f"{hint}"
         )
     return classifier
 

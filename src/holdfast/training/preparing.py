@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,8 +15,9 @@ from holdfast.core.identity import digest_json
 from holdfast.data import Broken, Dataset, OpenClasses, choose, open_dataset
 from holdfast.models import Classifier, Preprocessing, digest_state, head_layers, load_model
 from holdfast.models.loading import keyed_initialization
-from holdfast.models.saved import SavedModel
+from holdfast.models.saved import SavedModel, is_saved, read_saved
 from holdfast.training.batches import Pipeline, TrainingData
+from holdfast.training.doubts import doubts
 from holdfast.training.holding import holdout
 from holdfast.training.pretrain import Headless, SelfSupervised
 from holdfast.training.recipe import Recipe
@@ -92,7 +94,9 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
             f"{dataset.name} has one class, {dataset.classes[0]!r}, and a classifier tells two or "
             "more apart; add images of another, or pretrain without labels (train.objective=simclr)"
         )
-    classifier = starting_point(recipe, classes, device=device)
+    # A pretrained network's outputs are not looked at: one of a file is taken as it is.
+    asked = None if pretrains and ".py" in recipe.model.name else classes
+    classifier = starting_point(recipe, asked, device=device)
     fresh = has_fresh_head(classifier) and not pretrains
     headless = Headless(cast("torch.nn.Module", classifier.net)) if pretrains else None
     chosen = choose(len(dataset), recipe.data.n or len(dataset))
@@ -112,12 +116,14 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
     notes = _notes(recipe, dataset, data)
     if fresh:
         notes.append("the last layer starts afresh; model.part=all keeps that of the weights")
+    validation = None if pretrains else _validation(recipe, dataset, held, classifier, notes)
+    notes += doubts(recipe, None if validation is None else len(validation.labels))
     return Prepared(
         recipe=recipe,
         classifier=classifier,
         data=data,
         train_part=None if pretrains else _train_part(recipe, data),
-        validation=None if pretrains else _validation(recipe, dataset, held, classifier, notes),
+        validation=validation,
         start_digest=digest_json(
             [
                 digest_state(cast("torch.nn.Module", classifier.net).state_dict()),
@@ -130,7 +136,7 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
     )
 
 
-def starting_point(recipe: Recipe, classes: int, *, device: str = "auto") -> Classifier:
+def starting_point(recipe: Recipe, classes: int | None, *, device: str = "auto") -> Classifier:
     """Network of a recipe as it is before the first step.
 
     Raises:
@@ -205,7 +211,7 @@ def has_fresh_head(classifier: Classifier) -> bool:
 
 
 def _loaded(
-    recipe: Recipe, classes: int, device: str, preprocessing: Preprocessing | None
+    recipe: Recipe, classes: int | None, device: str, preprocessing: Preprocessing | None
 ) -> Classifier:
     return load_model(
         recipe.model.name,
@@ -238,7 +244,13 @@ def _preprocessing(recipe: Recipe, own: Preprocessing) -> Preprocessing:
     elif recipe.data.resize is not None and own.input_size is not None:
         own = own.resized_to(own.input_size, recipe.data.resize)
     if recipe.model.mean is not None and recipe.model.std is not None:
-        own = replace(own, mean=recipe.model.mean, std=recipe.model.std)
+        return replace(own, mean=recipe.model.mean, std=recipe.model.std)
+    folder = None if recipe.model.weights is None else Path(recipe.model.weights).parent
+    if folder is not None and is_saved(str(folder)):
+        # Weights of an earlier training go on with the pixels that they have learned from.
+        trained = read_saved(folder).preprocessing
+        if trained.channels == own.channels:
+            own = replace(own, mean=trained.mean, std=trained.std)
     return own
 
 

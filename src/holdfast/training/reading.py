@@ -65,6 +65,9 @@ _Loader.add_implicit_resolver(
 )
 
 
+_ATTACK = 'an attack is written whole: train.attack="pgd(eps=2/255, steps=10, step_size=1/255)"'
+
+
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Recipe of a preset or a YAML file, with fields replaced.
 
@@ -77,7 +80,12 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         UnknownNameError: No such preset, field, or part.
         BadValueError: A value that its field refuses, or a file that is no recipe.
     """
-    return recipe_of(override(body_of(source), overrides))
+    texts, body = list(overrides), body_of(source)
+    named = any(text.partition("=")[0].strip() == "model.name" for text in texts)
+    if named and not str(source).lower().endswith(_SUFFIXES):
+        # A preset's statistics are those of its own network and data.
+        body["model"] = {**body["model"], "mean": None, "std": None}
+    return recipe_of(override(body, texts))
 
 
 def body_of(source: str | Path) -> dict[str, Any]:
@@ -152,6 +160,8 @@ def override(body: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
                 "train.epochs=5"
             )
         if len(keys) > 2:
+            if path.startswith("train.attack."):
+                raise BadValueError(f"{path}: {_ATTACK}")
             raise BadValueError(
                 f"{path} goes deeper than a recipe: write section.field=value, as in train.epochs=5"
             )
@@ -248,6 +258,8 @@ def _unknown(path: str, known: Mapping[str, str]) -> UnknownNameError:
             f"{path} is a parameter of the objectives {', '.join(owners)}, not of this recipe's; "
             "set train.objective too"
         )
+    if last in ("eps", "epsilon", "radius", "steps"):
+        return UnknownNameError(f"a recipe has no field {path!r}; {_ATTACK}")
     near = [name for name in known if name.rpartition(".")[2] == last]
     choices = [*known, *dict.fromkeys(section for section in known.values() if section)]
     near += difflib.get_close_matches(path, choices, n=3, cutoff=0.6)

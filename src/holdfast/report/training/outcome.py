@@ -125,7 +125,10 @@ def images_of(subject: Subject) -> Images:
 
 
 _ENDED = {
-    "running": "The training was still running when this page was made.",
+    "running": (
+        "The training was still running when this page was made, or it was killed: "
+        "`holdfast train resume` goes on with it."
+    ),
     "stopped": "The training stopped early.",
     "interrupted": "The training was interrupted; `holdfast train resume` goes on with it.",
 }
