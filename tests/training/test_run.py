@@ -42,7 +42,7 @@ def test_a_run_tells_what_happens_in_order(here):
     events = run(recipe_in(here), here / "run")
     epoch = [Stepped] * 4 + [Validated]
 
-    assert kinds(events) == [Started, Validated, *epoch, *epoch, *epoch, Finished]
+    assert kinds(events) == [Started, Noted, Validated, *epoch, *epoch, *epoch, Finished]
     assert (events[0].step, events[0].steps) == (0, 12)
     assert [one.step for one in of(Stepped, events)] == list(range(1, 13))
     assert [one.row["epoch"] for one in of(Validated, events)] == [0, 1, 2, 3]

@@ -28,8 +28,19 @@ def read_json(path: Path, kind: type[M], command: str) -> M:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValidationError, ValueError) as error:
-        first = str(error).replace("\n", "; ")
-        raise BadValueError(f"{path} is not what `{command}` writes: {first}") from error
+        raise BadValueError(
+            f"{path} is not what this version's `{command}` writes: {_first(error)}; move it away, "
+            "or bring back what was written"
+        ) from error
+
+
+def _first(error: ValueError) -> str:
+    """The first thing that is wrong, without pydantic's addresses."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors()[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else found["msg"]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

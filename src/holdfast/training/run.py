@@ -210,6 +210,7 @@ class _Session:
             if best and not first:
                 save_tensors(self.folder / BEST_FILE, self._weights())
                 self._write_model()
+            self._mark()
             yield Validated(row, best)
         self.trainer.sums = Sums()
         self._share_watch()
