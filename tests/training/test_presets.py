@@ -46,7 +46,32 @@ def small(name, images, *overrides):
     return load_recipe(name, [*changes, *overrides])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+# One of each objective, step and protocol in the quick tests; the others are slow.
+QUICK = [
+    "awp-trades",
+    "augmix",
+    "barlow-twins-cifar10",
+    "classic-at",
+    "demo-mixup",
+    "fast-at",
+    "free-at",
+    "gaussian-noise",
+    "heuillet-lp50-trades",
+    "lp-ft",
+    "mart",
+    "mixture",
+    "team34-pretrained",
+    "wu-pgd7",
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name)
+        for name in PRESETS
+    ],
+)
 def test_a_preset_takes_two_steps(name, images):
     wanted = small(name, images)
     ready = prepare(wanted, device="cpu")

@@ -360,7 +360,9 @@ RESUMES = [
 ]
 
 
-@pytest.mark.parametrize("step", [1, 5, 7])
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow), 7]
+)
 @pytest.mark.parametrize("how", RESUMES, ids=str)
 def test_a_run_taken_up_again_ends_with_the_same_bits(how, step):
     settings = recipe(**copy.deepcopy(how))
