@@ -102,8 +102,8 @@ TRAINING = [
         ("biases are decayed", "return norms | biases", "return norms"),
         (
             "the head learns at the backbone's rate",
-            "lr = lr if settings.head_lr is None else settings.head_lr",
-            "lr = lr",
+            "        lr = settings.head_lr\n",
+            "        pass\n",
         ),
         (
             "frozen norms keep their gradients",
@@ -142,21 +142,25 @@ TRAINING = [
         "run.py",
         ("training/test_run.py",),
         (
+            "curves keep what the checkpoint does not know",
+            "            cut_curves(self.folder, self.trainer.step)\n",
+            "            pass\n",
+        ),
+    ),
+    ),
+    *_of(
+        "folders.py",
+        ("training/test_run.py",),
+        (
             "another recipe goes on with the folder",
             "    if there.digest == recipe.digest:\n",
             "    if True:\n",
         ),
         (
-            "curves keep what the checkpoint does not know",
-            "            cut_curves(self.folder, self.trainer.step)\n",
-            "            pass\n",
-        ),
-        (
             "other images are gone on with",
-            "if self.training.data_fingerprint != self.prepared.fingerprint:",
+            "if known.data_fingerprint != prepared.fingerprint:",
             "if False:",
         ),
-    ),
     *_of(
         "objectives/trades.py",
         ("training/objectives/test_formulas.py", "training/objectives/test_laws.py"),
