@@ -147,7 +147,6 @@ TRAINING = [
             "            pass\n",
         ),
     ),
-    ),
     *_of(
         "folders.py",
         ("training/test_run.py",),
@@ -161,6 +160,7 @@ TRAINING = [
             "if known.data_fingerprint != prepared.fingerprint:",
             "if False:",
         ),
+    ),
     *_of(
         "objectives/trades.py",
         ("training/objectives/test_formulas.py", "training/objectives/test_laws.py"),
