@@ -132,19 +132,14 @@ class Student:
 
 @contextmanager
 def _unchanged(norms: list[nn.Module]) -> Iterator[None]:
-    """Use batch statistics, and leave the running ones as they are."""
-    kept: list[tuple[Any, bool, Tensor | None, Tensor | None]] = []
+    """Let norms in training mode use batch statistics, and leave the running ones as they are."""
+    kept: list[tuple[Any, bool]] = []
     for norm in norms:
         any_norm: Any = norm
-        kept.append(
-            (any_norm, any_norm.track_running_stats, any_norm.running_mean, any_norm.running_var)
-        )
-        # Without running statistics those of the batch are used, and nothing is counted.
+        kept.append((any_norm, any_norm.track_running_stats))
         any_norm.track_running_stats = False
-        any_norm.running_mean = any_norm.running_var = None
     try:
         yield
     finally:
-        for any_norm, tracking, mean, variance in kept:
+        for any_norm, tracking in kept:
             any_norm.track_running_stats = tracking
-            any_norm.running_mean, any_norm.running_var = mean, variance
