@@ -8,8 +8,9 @@ from torch import nn
 
 from holdfast.data import Sample
 from holdfast.models import load_model
+from holdfast.training.augment.pipeline import Pipeline
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.batches import Pipeline, TrainingData
+from holdfast.training.batches import TrainingData
 from holdfast.training.reading import recipe_of
 from holdfast.training.trainer import Trainer
 

@@ -10,7 +10,8 @@ from holdfast.core.errors import BadTypeError, BadValueError, ChangedInputError
 from holdfast.data import Broken, OpenClasses, Sample, open_dataset
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.search.making.training import _order
-from holdfast.training.batches import Pipeline, TrainingData
+from holdfast.training.augment.pipeline import Pipeline
+from holdfast.training.batches import TrainingData
 from holdfast.training.holding import holdout
 
 COUNT = 21

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.nested import dotted
 from holdfast.training.objectives import OBJECTIVES
 from holdfast.training.presets import PRESETS, preset
 from holdfast.training.reading import (
@@ -19,7 +20,7 @@ from holdfast.training.reading import (
     recipe_of,
     write_recipe,
 )
-from holdfast.training.recipe import Recipe, changed_fields, flat
+from holdfast.training.recipe import Recipe, changed_fields
 
 LEAST = {"data": {"name": "digits"}, "model": {"name": "small:cnn"}}
 
@@ -192,7 +193,7 @@ CHANGES = {
 
 
 def test_every_field_is_tested():
-    assert set(CHANGES) == set(known_fields()) == set(flat(of().body()))
+    assert set(CHANGES) == set(known_fields()) == set(dotted(of().body()))
 
 
 @pytest.mark.parametrize("field", CHANGES)

@@ -53,7 +53,7 @@ def test_a_parameter_of_other_objectives_is_said_to_be_theirs():
 
 
 WRONG = [
-    ("train.objective=trades(beta=-1)", "trades beta must be 0 or more, and finite, got -1.0"),
+    ("train.objective=trades(beta=-1)", "trades beta must be at least 0, and finite, got -1.0"),
     ("train.objective=mixture(beta=1.5)", "mixture beta must be"),
     ("train.objective=trades(beta=six)", "trades beta must be a number, got 'six'"),
     ("train.objective=adversarial(attack=pgd(eps=8))", "eps=8.0 is larger.*did you mean 8/255?"),

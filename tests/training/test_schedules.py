@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from holdfast.training.recipe import ScheduleSection, TrainSection
-from holdfast.training.schedules import Moment, momentum, radius_factor, rate_factor
+from holdfast.training.schedules import Standing, momentum, radius_factor, rate_factor
 
 EPOCHS, AN_EPOCH = 6, 5
 STEPS = EPOCHS * AN_EPOCH
@@ -15,12 +15,12 @@ STEPS = EPOCHS * AN_EPOCH
 
 def factors(steps=STEPS, an_epoch=AN_EPOCH, **settings):
     schedule = ScheduleSection(**settings)
-    return [rate_factor(schedule, Moment(step, steps, an_epoch)) for step in range(steps)]
+    return [rate_factor(schedule, Standing(step, steps, an_epoch)) for step in range(steps)]
 
 
 def inertia(steps=STEPS, **settings):
     schedule = ScheduleSection(**settings)
-    return [momentum(schedule, Moment(step, steps, AN_EPOCH)) for step in range(steps)]
+    return [momentum(schedule, Standing(step, steps, AN_EPOCH)) for step in range(steps)]
 
 
 def torchs(make, count, repeat=1):

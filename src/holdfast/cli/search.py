@@ -301,8 +301,8 @@ def rate_untrained(
     Example: holdfast search proxies params,nwot,synflow --table digits --n 30 --column
     'clean[training=plain, split=test]' --out proxies.jsonl
     """
+    from holdfast.core.processes import cores
     from holdfast.search.analysis import named_columns
-    from holdfast.search.processes import cores
     from holdfast.search.proxies.base import parse_proxies
     from holdfast.search.proxies.run import Networks, evaluate, frame_of
     from holdfast.search.proxies.sampling import draw_architectures, open_batch

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.training.events import Event, Options
     from holdfast.training.recipe import Recipe
     from holdfast.training.sinks import Sink
+    from holdfast.training.tuning import Tuning
 
 app = typer.Typer(
     help="How do I get a robust one? Train by a recipe, go on with a run, tune, list presets.",
@@ -228,7 +229,12 @@ def tune(
             values = ", ".join(f"{field}={value}" for field, value in trial.values.items())
             say(f"{known} after {trial.epochs} epochs, {trial.seconds:.0f} s: {values}")
             status.update(f"after {known}")
-    result = tuning.result()
+    _tell_best(tuning)
+
+
+def _tell_best(tuning: Tuning) -> None:
+    """What the trials so far have found, and how to train it."""
+    result, folder = tuning.result(), tuning.folder
     if result.best is None:
         say("no trial has a score yet; the same command goes on")
         raise typer.Exit(1)

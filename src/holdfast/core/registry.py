@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from holdfast.core.errors import unknown_name
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Registry(Generic[T]):
@@ -30,6 +31,20 @@ class Registry(Generic[T]):
             if name in self._parts:
                 raise ValueError(f"{self.kind} {name!r} is registered already")
             self._parts[name] = part
+            return part
+
+        return keep
+
+    def named(self, name: str) -> Callable[[P], P]:
+        """Register the decorated part, and let it know its name: `part.name`.
+
+        Raises:
+            ValueError: The name has an owner already.
+        """
+
+        def keep(part: P) -> P:
+            part.name = name  # type: ignore[attr-defined]  # each kind of part declares it
+            self.register(name)(part)  # type: ignore[arg-type]  # a T, as all it is used for
             return part
 
         return keep

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.core.registry import Registry
 
 _LONGEST = 500  # characters of a spec that a person means
 SMALLEST_PART = 15  # 1/17 is written 15/255, and 1/5 as it is
@@ -129,6 +130,25 @@ def build(kind: str, name: str, part: type[P], arguments: dict[str, Value]) -> P
             raise unknown_name(f"parameter of {kind} {name}", key, fields)
         values[key] = _coerce(f"{name} {key}", value, hints[key])
     return part(**values)
+
+
+def parse_part(
+    registry: Registry[type[P]], text: str, parameters: dict[str, Value] | None = None
+) -> P:
+    """Build the registered part that a person means.
+
+    Args:
+        registry: Of parts that are frozen dataclasses.
+        text: `NAME` or `NAME(key=value, ...)`.
+        parameters: Further ones, which win over those in the text.
+
+    Raises:
+        UnknownNameError: No such part or parameter.
+        BadValueError: A value of the wrong type, or one that the part refuses.
+    """
+    spec = parse_spec(text)
+    arguments = {**dict(spec.arguments), **(parameters or {})}
+    return build(registry.kind, spec.name, registry[spec.name], arguments)
 
 
 def _coerce(what: str, value: Value, wanted: Any) -> Value:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from holdfast.models._modes import evaluating
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -32,21 +32,9 @@ def count_multiply_adds(net: nn.Module, size: tuple[int, int, int] = (3, 32, 32)
     layers = [m for m in net.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     try:
-        with _evaluating(net), torch.no_grad():
+        with evaluating(net), torch.no_grad():
             net(torch.zeros(1, *size))
     finally:
         for hook in hooks:
             hook.remove()
     return total
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode, with every part put back as it was: a pass changes no statistic."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -10,8 +10,6 @@ written anew.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 from holdfast.models._conv_gradients import DepthwiseConv2d, ImageConv2d, adopt
 from holdfast.models._folding import drop, foldable, folded
+from holdfast.models._modes import evaluating
 from holdfast.models.classifier import FOREIGN_ERRORS, Classifier
 from holdfast.models.fast import Answer, answer, is_wide, probe_images, with_net
 
@@ -103,7 +102,7 @@ class CraftingCopy:
             return self._twin.classifier(images)
         if not isinstance(self._live.net, nn.Module):
             return self._live(images)
-        with _evaluating(self._live.net):
+        with evaluating(self._live.net):
             return self._live.forward(images)
 
     @property
@@ -227,15 +226,3 @@ def _largest(classifier: Classifier, images: Tensor) -> float:
 def _module(classifier: Classifier) -> nn.Module:
     assert isinstance(classifier.net, nn.Module)  # noqa: S101 - `_build` looked
     return classifier.net
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode meanwhile, and then every layer's own mode again."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -28,7 +28,6 @@ TRAINING_FILE = "run.json"
 CURVES_FILE = "curves.jsonl"
 BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
-MODEL_FILE = "model.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 STORE_FOLDER = "store"
 BEFORE, AFTER = "before", "after"  # models of that store

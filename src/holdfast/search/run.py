@@ -21,13 +21,13 @@ from threadpoolctl import threadpool_limits
 
 from holdfast.core.errors import BadValueError, StoreError
 from holdfast.core.identity import digest_json
+from holdfast.core.processes import cores, workers
 from holdfast.core.randomness import checked_seed
 from holdfast.core.specs import parse_spec, split_specs
 from holdfast.search.analysis.columns import named_columns
 from holdfast.search.log import RoundLog
 from holdfast.search.loop import Problem, incumbents, rounds
 from holdfast.search.objectives import TableObjective, build_objective
-from holdfast.search.processes import cores, workers
 from holdfast.search.quantities import Choice, Split
 from holdfast.search.searchers.base import Remembers, Searcher, searcher, spec_of
 from holdfast.search.tables.loading import open_table

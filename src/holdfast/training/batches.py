@@ -21,15 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from holdfast.core.errors import BadTypeError, BadValueError, ChangedInputError, HoldfastError
+from holdfast.core.checks import check_whole
+from holdfast.core.errors import BadValueError, ChangedInputError, HoldfastError
 from holdfast.core.randomness import checked_seed, keys_for
 from holdfast.data import Broken, Dataset, OpenClasses, Sample
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.training._kept import Kept, channels_first
-from holdfast.training.augment.pipeline import Moment, Pipeline
+from holdfast.training.augment.pipeline import Epoch, Pipeline
 from holdfast.training.batch import TrainingBatch
-
-__all__ = ["Pipeline", "TrainingData"]
 
 _SHOWN = 3  # names in an error
 
@@ -93,8 +92,8 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         checked_seed(self.seed)
-        _at_least("workers", self.workers, 0)
-        _at_least("memory", self.memory, 0)
+        check_whole("workers", self.workers, least=0)
+        check_whole("memory", self.memory, least=0)
         self.classes = self.dataset.classes
         self.broken = []
         count = len(self.dataset if self.ids is None else self.ids)
@@ -120,7 +119,7 @@ class TrainingData:
 
     def order(self, epoch: int) -> Tensor:
         """Rows 0..N-1 in the order in which an epoch takes them, int64 [N]."""
-        _at_least("epoch", epoch, 1)
+        check_whole("epoch", epoch)
         key = keys_for(torch.tensor([epoch]), seed=self.seed, stream="training").bits(1)
         return torch.randperm(len(self), generator=torch.Generator().manual_seed(int(key.item())))
 
@@ -148,7 +147,7 @@ class TrainingData:
             BadValueError: A value is out of range.
             ChangedInputError: An image can no longer be read.
         """
-        _at_least("world", world, 1)
+        check_whole("world", world)
         if not 0 <= rank < world:
             raise BadValueError(f"rank must be in 0..{world - 1} (world - 1), got {rank}")
         whole = _split(self.order(epoch), batch_size)
@@ -157,7 +156,7 @@ class TrainingData:
                 f"start must be in 0..{len(whole)}, the batches of an epoch, got {start}"
             )
         pieces = [self._piece(rows, rank, world) for rows in whole[start:]]
-        return self._stream(pieces, Moment(self.seed, epoch))
+        return self._stream(pieces, Epoch(self.seed, epoch))
 
     def plain(self, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Images as they are: float [n, 3, h, w] in [0, 1], and their labels int64 [n]."""
@@ -172,7 +171,7 @@ class TrainingData:
         reach = self.pipeline.reach if world > 1 and end > begin else 0
         return _Piece(rows[torch.arange(begin - reach, end) % len(rows)], reach, rows[:1])
 
-    def _stream(self, pieces: list[_Piece], moment: Moment) -> Iterator[TrainingBatch]:
+    def _stream(self, pieces: list[_Piece], moment: Epoch) -> Iterator[TrainingBatch]:
         work = _Work(pieces, partial(self._changed, moment=moment))
         changed = (
             _loaded(work, min(self.workers, len(pieces))) if self.workers and pieces else work.all()
@@ -183,7 +182,7 @@ class TrainingData:
                     raise images
                 yield self._finished(piece, images, moment)
 
-    def _changed(self, piece: _Piece, moment: Moment) -> Tensor:
+    def _changed(self, piece: _Piece, moment: Epoch) -> Tensor:
         """Pictures with all but the changes of a batch, uint8 [n, 3, h, w]."""
         ids = self.samples[piece.rows]
         if not len(ids):
@@ -196,7 +195,7 @@ class TrainingData:
             images = self.pipeline.change(images, ids, moment)
             return images if self.views is None else self._views(images, ids, moment)
 
-    def _views(self, images: Tensor, ids: Tensor, moment: Moment) -> Tensor:
+    def _views(self, images: Tensor, ids: Tensor, moment: Epoch) -> Tensor:
         """The pictures themselves and their views, uint8 [n, 1 + V, 3, h, w]."""
         assert self.views is not None  # noqa: S101 - the caller's condition
         rows = []
@@ -206,7 +205,7 @@ class TrainingData:
             rows.append(torch.cat([image[None], self.views(image)]))
         return torch.stack(rows)
 
-    def _finished(self, piece: _Piece, images: Tensor, moment: Moment) -> TrainingBatch:
+    def _finished(self, piece: _Piece, images: Tensor, moment: Epoch) -> TrainingBatch:
         pixels, views = images.float().div_(255), None
         if self.views is not None and len(images):
             pixels, views = pixels[:, 0], pixels[:, 1:].transpose(0, 1).contiguous()
@@ -300,7 +299,7 @@ class _Work(TorchDataset[Any]):
 
 
 def _split(order: Tensor, batch_size: int) -> list[Tensor]:
-    _at_least("batch_size", batch_size, 1)
+    check_whole("batch_size", batch_size)
     batches = list(torch.split(order, batch_size))
     if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]  # batch normalization cannot train on one image
@@ -333,10 +332,3 @@ def _still_readable(item: Sample | Broken | None, place: int) -> np.ndarray:
     raise ChangedInputError(
         f"{name} could be read when training began and now cannot: {reason}; put it back and resume"
     )
-
-
-def _at_least(what: str, value: int, least: int) -> None:
-    if type(value) is not int:
-        raise BadTypeError(f"{what} must be a whole number, got {value!r}")
-    if value < least:
-        raise BadValueError(f"{what} must be at least {least}, got {value}")

@@ -16,7 +16,8 @@ from holdfast.data import Broken, Dataset, OpenClasses, choose, open_dataset
 from holdfast.models import Classifier, Preprocessing, digest_state, head_layers, load_model
 from holdfast.models.loading import keyed_initialization
 from holdfast.models.saved import SavedModel, is_saved, read_saved
-from holdfast.training.batches import Pipeline, TrainingData
+from holdfast.training.augment.pipeline import Pipeline
+from holdfast.training.batches import TrainingData
 from holdfast.training.doubts import doubts
 from holdfast.training.holding import holdout
 from holdfast.training.pretrain import Headless, SelfSupervised
@@ -56,11 +57,8 @@ class Prepared:
         Args:
             classifier: The one prepared, or its averaged twin.
         """
-        state = dict(cast("torch.nn.Module", classifier.net).state_dict())
-        if self.headless is not None:
-            head = self.headless.head.state_dict()
-            state |= {f"{self.headless.name}.{key}": value for key, value in head.items()}
-        return state
+        net = cast("torch.nn.Module", classifier.net)
+        return dict(net.state_dict()) if self.headless is None else self.headless.whole_state(net)
 
     @property
     def features(self) -> int:
@@ -124,16 +122,16 @@ def prepare(recipe: Recipe, *, device: str = "auto", workers: int = 0) -> Prepar
         data=data,
         train_part=None if pretrains else _train_part(recipe, data),
         validation=validation,
-        start_digest=digest_json(
-            [
-                digest_state(cast("torch.nn.Module", classifier.net).state_dict()),
-                classifier.source_digest,
-            ]
-        ),
+        start_digest=_start_digest(classifier),
         fingerprint=digest_json([dataset.fingerprint(), learned]),
         notes=tuple(notes),
         headless=headless,
     )
+
+
+def _start_digest(classifier: Classifier) -> str:
+    state = cast("torch.nn.Module", classifier.net).state_dict()
+    return digest_json([digest_state(state), classifier.source_digest])
 
 
 def starting_point(recipe: Recipe, classes: int | None, *, device: str = "auto") -> Classifier:

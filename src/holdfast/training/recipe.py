@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from holdfast.core.identity import digest_json
+from holdfast.core.nested import dotted
 from holdfast.core.specs import Value, split_specs
 from holdfast.training.augment.pipeline import Pipeline
 from holdfast.training.inputs import DataSection, ModelSection
@@ -294,7 +295,7 @@ class Recipe(Section):
     def changed(self) -> tuple[str, ...]:
         """Dotted fields that are not at their defaults; data and model have none."""
         plain = Recipe(data=self.data, model=self.model)
-        mine, theirs = flat(self.body()), flat(plain.body())
+        mine, theirs = dotted(self.body()), dotted(plain.body())
         return tuple(key for key in mine if mine[key] != theirs[key])
 
     @property
@@ -342,16 +343,5 @@ def _number(eps: Any) -> str:
 
 def changed_fields(before: Recipe, after: Recipe) -> list[str]:
     """Dotted fields in which two recipes differ, each as `train.epochs: 5 -> 10`."""
-    old, new = flat(before.body()), flat(after.body())
+    old, new = dotted(before.body()), dotted(after.body())
     return [f"{key}: {old[key]} -> {new[key]}" for key in old if old[key] != new[key]]
-
-
-def flat(body: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted fields."""
-    rows: dict[str, Any] = {}
-    for key, value in body.items():
-        if isinstance(value, dict):
-            rows |= flat(value, f"{prefix}{key}.")
-        else:
-            rows[f"{prefix}{key}"] = value
-    return rows

@@ -17,12 +17,12 @@ from accelerate.utils import broadcast_object_list, gather_object
 from holdfast.core.errors import BadValueError, ChangedInputError, HoldfastError, MissingError
 from holdfast.core.version import VERSION
 from holdfast.models import digest_state, read_weights
+from holdfast.models.saved import MODEL_FILE
 from holdfast.records import write_whole
 from holdfast.records.trainings import (
     BEST_FILE,
     CHECKPOINT_FILE,
     LAST_FILE,
-    MODEL_FILE,
     RECIPE_FILE,
     Training,
     add_curve,

@@ -14,7 +14,7 @@ _LOW, _HIGH = 0.85, 0.95  # momentum, or the first beta, at the peak and at both
 
 
 @dataclass(frozen=True)
-class Moment:
+class Standing:
     """Where a phase of a run stands, before a step.
 
     Attributes:
@@ -27,13 +27,13 @@ class Moment:
     steps: int
     steps_an_epoch: int
 
-    def by_epoch(self) -> Moment:
+    def by_epoch(self) -> Standing:
         """The same at the start of its epoch, counted in epochs."""
         whole = max(1, math.ceil(self.steps / self.steps_an_epoch))
-        return Moment(self.step // self.steps_an_epoch, whole, 1)
+        return Standing(self.step // self.steps_an_epoch, whole, 1)
 
 
-def rate_factor(schedule: ScheduleSection, moment: Moment) -> float:
+def rate_factor(schedule: ScheduleSection, moment: Standing) -> float:
     """What the learning rates are multiplied by."""
     warmup = schedule.warmup * moment.steps_an_epoch
     if moment.step < warmup:
@@ -51,7 +51,7 @@ def rate_factor(schedule: ScheduleSection, moment: Moment) -> float:
     return 1.0
 
 
-def momentum(schedule: ScheduleSection, moment: Moment) -> float | None:
+def momentum(schedule: ScheduleSection, moment: Standing) -> float | None:
     """Momentum, or the first beta, of the one-cycle policy; None: the optimizer's own."""
     if schedule.kind != "onecycle":
         return None
@@ -83,5 +83,5 @@ def _one_cycle(peak: float, done: float, total: float, values: tuple[float, floa
     return last + (top - last) * _cosine(min(1.0, (done - turn) / (total - 1 - turn)))
 
 
-def _epochs(moment: Moment) -> float:
+def _epochs(moment: Standing) -> float:
     return moment.step / moment.steps_an_epoch

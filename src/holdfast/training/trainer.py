@@ -38,7 +38,7 @@ from holdfast.training.devices import (
 from holdfast.training.objectives import Objective
 from holdfast.training.protocols import BATCH_NORMS, Learning, Phase, make_optimizer, phases
 from holdfast.training.recipe import Recipe
-from holdfast.training.schedules import Moment, momentum, radius_factor, rate_factor
+from holdfast.training.schedules import Standing, momentum, radius_factor, rate_factor
 from holdfast.training.stepping import DivergedError, Stepped, Sums, portions_of
 from holdfast.training.steps import Work
 from holdfast.training.student import Student, Whole
@@ -342,7 +342,7 @@ class Trainer:
         ahead = (phase.first - 1) * self.batches
         done = (self.step - ahead) * replays + replay
         end = min(phase.last * self.batches, self.steps) - ahead
-        moment = Moment(done, end * replays, self.batches * replays)
+        moment = Standing(done, end * replays, self.batches * replays)
         try:
             factor = rate_factor(self.recipe.schedule, moment)
         except OverflowError:

@@ -16,13 +16,13 @@ from holdfast.training.augment import (
     SourceAugmentation,
     parse_augmentation,
 )
-from holdfast.training.augment.pipeline import Moment, Pipeline
+from holdfast.training.augment.pipeline import Epoch, Pipeline
 from holdfast.training.batch import TrainingBatch
 
 NAMES = tuple(AUGMENTATIONS)
 EVERY = pytest.mark.parametrize("name", NAMES)
 SHAPES = ((8, 8), (9, 13), (32, 32))
-NOW = Moment(seed=5, epoch=2)
+NOW = Epoch(seed=5, epoch=2)
 
 
 def of_kind(kind):
@@ -132,8 +132,8 @@ def test_pictures_epochs_and_seeds_are_drawn_apart(name):
 
     assert len(torch.unique(first, dim=0)) > 1
     assert torch.equal(first, changed(NOW))
-    assert not torch.equal(first, changed(Moment(seed=5, epoch=3)))
-    assert not torch.equal(first, changed(Moment(seed=6, epoch=2)))
+    assert not torch.equal(first, changed(Epoch(seed=5, epoch=3)))
+    assert not torch.equal(first, changed(Epoch(seed=6, epoch=2)))
 
 
 @of_kind(BatchAugmentation)
@@ -150,5 +150,5 @@ def test_a_batch_depends_on_its_keys_alone(name):
     assert not torch.equal(batch.images, first)
     # A corruption that draws nothing is the same whenever all get it.
     if surely(name) != "corruption(p=1)":
-        assert not torch.equal(first, mixed(Moment(seed=5, epoch=3)))
-        assert not torch.equal(first, mixed(Moment(seed=6, epoch=2)))
+        assert not torch.equal(first, mixed(Epoch(seed=5, epoch=3)))
+        assert not torch.equal(first, mixed(Epoch(seed=6, epoch=2)))

@@ -13,7 +13,7 @@ from helpers import pictures
 from holdfast.core.randomness import keys_for
 from holdfast.training.augment import AUGMENTATIONS, SampleAugmentation, parse_augmentation
 from holdfast.training.augment._torchvision import TorchvisionAugmentation
-from holdfast.training.augment.pipeline import Moment, Pipeline
+from holdfast.training.augment.pipeline import Epoch, Pipeline
 from holdfast.training.batch import TrainingBatch
 
 BILINEAR = v2.InterpolationMode.BILINEAR
@@ -73,7 +73,7 @@ def test_a_picture_is_what_torchvision_makes_of_it(text):
 
 def test_a_pipeline_seeds_torchvision_for_each_picture():
     ids = torch.arange(8) + 3
-    changed = Pipeline(["color_jitter"]).change(STACK, ids, Moment(seed=4, epoch=6))
+    changed = Pipeline(["color_jitter"]).change(STACK, ids, Epoch(seed=4, epoch=6))
     seeds = keys_for(ids, seed=4, stream="training color_jitter 6").bits().tolist()
     for image, seed, found in zip(STACK, seeds, changed, strict=True):
         torch.manual_seed(seed)
@@ -99,7 +99,7 @@ def test_a_cut_is_what_torchvision_makes_with_pil():
 )
 def test_a_batch_is_what_torchvision_makes_of_it(text, judge):
     batch = TrainingBatch.of(STACK / 255, torch.arange(8) % 4, torch.arange(8) + 9, classes=4)
-    mixed = Pipeline([text]).mix(batch, batch.ids[:1], Moment(seed=2, epoch=3))
+    mixed = Pipeline([text]).mix(batch, batch.ids[:1], Epoch(seed=2, epoch=3))
     stream = keys_for(batch.ids[:1], seed=2, stream=f"training {text.split('(')[0]} 3")
     torch.manual_seed(int(stream.stream("batch").bits()))
     images, targets = judge(batch.images, batch.targets)
@@ -111,7 +111,7 @@ def test_a_batch_is_what_torchvision_makes_of_it(text, judge):
 @pytest.mark.parametrize(("name", "flip"), [("flip", "horizontal"), ("vertical_flip", "vertical")])
 def test_pictures_are_mirrored_as_often_as_was_asked(name, flip):
     images, ids = STACK[:1].repeat(4000, 1, 1, 1), torch.arange(4000)
-    changed = Pipeline([f"{name}(p=0.4)"]).change(images, ids, Moment(seed=0, epoch=1))
+    changed = Pipeline([f"{name}(p=0.4)"]).change(images, ids, Epoch(seed=0, epoch=1))
     mirrored = getattr(v2.functional, f"{flip}_flip")(STACK[0])
     is_mirrored = (changed == mirrored).flatten(1).all(1)
 
@@ -122,14 +122,14 @@ def test_pictures_are_mirrored_as_often_as_was_asked(name, flip):
 
 @pytest.mark.parametrize(("name", "p", "moved"), [("flip", 0, False), ("flip", 1, True)])
 def test_a_share_of_none_or_all_is_meant(name, p, moved):
-    changed = Pipeline([f"{name}(p={p})"]).change(STACK, torch.arange(8), Moment(0, 1))
+    changed = Pipeline([f"{name}(p={p})"]).change(STACK, torch.arange(8), Epoch(0, 1))
 
     assert torch.equal(STACK.flip(3) if moved else STACK, changed)
 
 
 def test_every_window_is_cut_and_as_often_as_the_others():
     images, ids = STACK[:1].repeat(5000, 1, 1, 1), torch.arange(5000)
-    changed = Pipeline(["crop(padding=2)"]).change(images, ids, Moment(seed=0, epoch=1))
+    changed = Pipeline(["crop(padding=2)"]).change(images, ids, Epoch(seed=0, epoch=1))
     padded = v2.functional.pad(STACK[0], [2, 2, 2, 2])
     windows = [
         v2.functional.crop(padded, top, left, 16, 16) for top in range(5) for left in range(5)
@@ -158,7 +158,7 @@ def test_the_weight_of_mixup_has_the_distribution_that_was_asked_for(alpha):
     batch = TrainingBatch.of(torch.rand(2, 3, 2, 2), torch.arange(2), torch.arange(2), classes=2)
     pipeline = Pipeline([f"mixup(alpha={alpha})"])
     weights = [
-        float(pipeline.mix(batch, torch.tensor([first]), Moment(0, 1)).targets[0, 0])
+        float(pipeline.mix(batch, torch.tensor([first]), Epoch(0, 1)).targets[0, 0])
         for first in range(500)
     ]
 

@@ -11,10 +11,10 @@ from holdfast.perturb.base import to_8_bit
 from holdfast.perturb.conditions import EXTRA, STANDARD
 from holdfast.perturb.corruptions import CORRUPTIONS
 from holdfast.training.augment import parse_augmentation
-from holdfast.training.augment.pipeline import Moment, Pipeline
+from holdfast.training.augment.pipeline import Epoch, Pipeline
 from holdfast.training.batch import TrainingBatch
 
-NOW = Moment(seed=3, epoch=2)
+NOW = Epoch(seed=3, epoch=2)
 
 
 def batch_of(images):

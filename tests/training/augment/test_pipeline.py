@@ -7,10 +7,10 @@ import torch
 
 from helpers import pictures
 from holdfast.core.errors import BadValueError
-from holdfast.training.augment.pipeline import Moment, Pipeline
+from holdfast.training.augment.pipeline import Epoch, Pipeline
 from holdfast.training.batch import TrainingBatch
 
-NOW = Moment(seed=1, epoch=1)
+NOW = Epoch(seed=1, epoch=1)
 IDS = torch.arange(30)
 STACK = torch.from_numpy(pictures(30, 8)).permute(0, 3, 1, 2).contiguous()
 
@@ -43,11 +43,7 @@ def test_texts_are_kept_in_canonical_form():
 def test_a_pipeline_says_what_it_needs(specs, needs_source, reach):
     pipeline = Pipeline(specs)
 
-    assert (needs_source, reach, reach > 0) == (
-        pipeline.needs_source,
-        pipeline.reach,
-        pipeline.mixes,
-    )
+    assert (needs_source, reach) == (pipeline.needs_source, pipeline.reach)
 
 
 @pytest.mark.parametrize(

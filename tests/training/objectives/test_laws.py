@@ -207,15 +207,15 @@ def test_a_radius_grows(name):
 
 
 REFUSED = [
-    ("trades(beta=-1)", "trades beta must be 0 or more"),
-    ("mart(beta=-0.1)", "mart beta must be 0 or more"),
+    ("trades(beta=-1)", "trades beta must be at least 0"),
+    ("mart(beta=-0.1)", "mart beta must be at least 0"),
     ("mixture(beta=-0.1)", "mixture beta must be from 0 to 1"),
     ("mixture(beta=1.1)", "mixture beta must be from 0 to 1"),
     ("trades(beta=1e400)", "finite"),
-    ("augmix_jsd(alpha=-1)", "alpha must be 0 or more"),
+    ("augmix_jsd(alpha=-1)", "alpha must be at least 0"),
     ("augmix_jsd(severity=0)", "severity must be from 1 to 10"),
     ("augmix_jsd(severity=11)", "severity must be from 1 to 10"),
-    ("augmix_jsd(width=0)", "width must be 1 or more"),
+    ("augmix_jsd(width=0)", "width must be at least 1"),
     ("augmix_jsd(depth=0)", "depth"),
     ("gaussian_noise(sigma=-0.1)", "sigma must be from 0 to 1"),
     ("gaussian_noise(sigma=25)", "did you mean 25.0/255?"),

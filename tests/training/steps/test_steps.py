@@ -104,16 +104,16 @@ def test_the_text_says_all(text, spec):
 
 def test_only_free_training_uses_a_batch_again():
     assert {"awp": 1, "free": 8, "plain": 1} == {name: parse_step(name).replays for name in NAMES}
-    assert parse_step("free", {"replays": 3}).replays == 3
+    assert parse_step("free(replays=3)").replays == 3
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("awp(gamma=-0.1)", "gamma must be 0 or more"),
-        ("awp(warmup=-1)", "warmup must be 0 epochs or more"),
+        ("awp(gamma=-0.1)", "gamma must be at least 0"),
+        ("awp(warmup=-1)", "warmup must be at least 0"),
         ("awp(warmup=1.5)", "warmup must be a whole number"),
-        ("free(replays=0)", "replays must be 1 or more"),
+        ("free(replays=0)", "replays must be at least 1"),
         ("plain(gamma=1)", "takes no parameters"),
         ("fre", "did you mean free"),
     ],

@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_whole
 from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.core.randomness import Keys
-from holdfast.perturb.attacks._steps import check_whole
 from holdfast.perturb.attacks.balls import BALLS, per_lane
 from holdfast.perturb.attacks.base import UNTARGETED, Answer, Attack, Query, State, Task
 from holdfast.perturb.attacks.losses import margin_to_aim

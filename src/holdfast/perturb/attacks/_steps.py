@@ -8,13 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import Keys
 from holdfast.perturb.attacks.balls import BALLS, Ball, per_lane
 from holdfast.perturb.attacks.losses import (
@@ -152,29 +151,3 @@ def check_loss(name: str, known: tuple[str, ...]) -> None:
     """
     if name not in known:
         raise BadValueError(f"loss must be one of {', '.join(known)}, got {name!r}")
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Refuse what is no whole number from 1.
-
-    Raises:
-        BadTypeError: No whole number.
-        BadValueError: Below 1.
-    """
-    if type(value) is not int:
-        raise BadTypeError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise BadValueError(f"{name} must be at least 1, got {value}")
-
-
-def check_part(name: str, value: Any) -> None:
-    """Refuse what is no number from 0 to 1.
-
-    Raises:
-        BadTypeError: No number.
-        BadValueError: Out of range, or not finite.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadTypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value <= 1:
-        raise BadValueError(f"{name} must be from 0 to 1, got {value}")

@@ -8,15 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_number, check_whole
 from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.perturb.attacks._apgd_momentum import MomentumAscent
 from holdfast.perturb.attacks._apgd_sparse import SparseAscent
-from holdfast.perturb.attacks._steps import (
-    check_loss,
-    check_part,
-    check_whole,
-    loss_for,
-)
+from holdfast.perturb.attacks._steps import check_loss, loss_for
 from holdfast.perturb.attacks.base import (
     CUSTOMARY,
     Answer,
@@ -81,7 +77,7 @@ class APGD(Attack):
         self.check()
         check_whole("steps", self.steps)
         check_whole("restarts", self.restarts)
-        check_part("rho", self.rho)
+        check_number("rho", self.rho, most=1)
         check_loss(self.loss, _LOSSES)
         object.__setattr__(self, "targets", self._checked_targets())
         object.__setattr__(self, "large_eps", self._checked_large_eps())

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, TypeVar
@@ -314,12 +314,4 @@ def check_target(target: Any) -> None:
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 
 
-def attack(name: str) -> Callable[[type[A]], type[A]]:
-    """Register an attack under the name that people type."""
-
-    def keep(part: type[A]) -> type[A]:
-        part.name = name
-        ATTACKS.register(name)(part)
-        return part
-
-    return keep
+attack = ATTACKS.named  # the decorator of each

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.perturb.attacks._steps import check_whole
+from holdfast.core.checks import check_whole
 from holdfast.perturb.attacks.balls import per_lane
 from holdfast.perturb.attacks.base import (
     UNTARGETED,

@@ -8,17 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_number, check_whole
 from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.core.randomness import Keys
 from holdfast.perturb.attacks._minimum import check_positive
-from holdfast.perturb.attacks._steps import (
-    REGIONS,
-    check_loss,
-    check_part,
-    check_whole,
-    loss_for,
-    sparse_signs,
-)
+from holdfast.perturb.attacks._steps import REGIONS, check_loss, loss_for, sparse_signs
 from holdfast.perturb.attacks.balls import BALLS, per_lane
 from holdfast.perturb.attacks.base import (
     CUSTOMARY,
@@ -110,7 +104,7 @@ class PGD(Attack):
         self.check()
         check_whole("steps", self.steps)
         check_whole("restarts", self.restarts)
-        check_part("momentum", self.momentum)
+        check_number("momentum", self.momentum, most=1)
         check_loss(self.loss, _LOSSES)
         if self.step_size is not None:
             object.__setattr__(self, "step_size", _checked_step(self.step_size))

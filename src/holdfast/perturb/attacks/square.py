@@ -10,11 +10,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_number, check_whole
 from holdfast.core.errors import BadValueError
 from holdfast.perturb.attacks import losses
 from holdfast.perturb.attacks._linf_squares import Squares
 from holdfast.perturb.attacks._squares import Moves, SquareState
-from holdfast.perturb.attacks._steps import check_loss, check_part, check_whole
+from holdfast.perturb.attacks._steps import check_loss
 from holdfast.perturb.attacks._windows import L1Windows, L2Windows
 from holdfast.perturb.attacks.base import (
     CUSTOMARY,
@@ -79,7 +80,7 @@ class Square(Attack):
         self.check()
         check_whole("queries", self.queries)
         check_whole("restarts", self.restarts)
-        check_part("p_init", self.p_init)
+        check_number("p_init", self.p_init, most=1)
         if self.p_init == 0:
             raise BadValueError(
                 "p_init is the share of the image that the first squares cover: it must be above "

@@ -176,11 +176,4 @@ class Corruption(Perturbation):
             yield forward_once(batch, images, classifier)
 
 
-def corruption(name: str) -> Any:
-    """Register the decorated corruption as `name`."""
-
-    def keep(part: type[Corruption]) -> type[Corruption]:
-        part.name = name
-        return CORRUPTIONS.register(name)(part)
-
-    return keep
+corruption = CORRUPTIONS.named  # the decorator of each

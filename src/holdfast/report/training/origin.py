@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from holdfast.core.nested import dotted
 from holdfast.records.trainings import RECIPE_FILE, Training
 from holdfast.report import numbers
 from holdfast.report.blocks import Cell, Column, Content, Definitions, Table
@@ -13,7 +14,7 @@ from holdfast.report.training.outcome import Outcome
 
 def recipe(outcome: Outcome) -> Content | None:
     """Every field of the recipe, those that differ from their defaults marked."""
-    rows = flat(outcome.training.recipe)
+    rows = dotted(outcome.training.recipe)
     if not rows:
         return None
     changed = {name for name in outcome.training.changed if name in rows}
@@ -68,17 +69,6 @@ def _images(training: Training) -> str:
         f"{numbers.count(training.validation_images)} for validation, "
         f"{numbers.counted(training.classes, 'class', 'classes')}"
     )
-
-
-def flat(body: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted fields, in their order."""
-    rows: dict[str, Any] = {}
-    for key, value in body.items():
-        if isinstance(value, dict) and value:
-            rows |= flat(value, f"{prefix}{key}.")
-        else:
-            rows[f"{prefix}{key}"] = value
-    return rows
 
 
 def value_text(value: Any) -> str:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import BadValueError, StoreError
 from holdfast.core.identity import digest_json
+from holdfast.core.processes import workers
 from holdfast.models.weights import digest_state
-from holdfast.search.processes import workers
 from holdfast.search.proxies._networks import Standardized, drawn
 from holdfast.search.proxies.base import Batch, Proxy, spec_of
 from holdfast.search.spaces.base import Space

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import TYPE_CHECKING
 
-from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.checks import check_number, check_whole
+from holdfast.core.errors import BadValueError
 
 if TYPE_CHECKING:
     from holdfast.training.augment.base import Augmentation
@@ -20,13 +19,7 @@ def number(part: Augmentation, field: str, low: float, high: float, about: str) 
         BadValueError: It is out of range.
     """
     value = getattr(part, field)
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise BadTypeError(f"{part.name} {field} must be a number, got {value!r}")
-    if not low <= float(value) <= high:
-        top = "" if math.isinf(high) else f" to {high:g}"
-        raise BadValueError(
-            f"{part.name} {field} must be from {low:g}{top}, got {value}; it is {about}"
-        )
+    check_number(f"{part.name} {field}", value, least=low, most=high, about=f"; it is {about}")
     object.__setattr__(part, field, float(value))
     return float(value)
 
@@ -63,13 +56,8 @@ def whole(part: Augmentation, field: str, low: int, high: int, about: str) -> in
         BadTypeError: It is not a whole number.
         BadValueError: It is out of range.
     """
-    value = getattr(part, field)
-    if type(value) is not int:
-        raise BadTypeError(f"{part.name} {field} must be a whole number, got {value!r}")
-    if not low <= value <= high:
-        raise BadValueError(
-            f"{part.name} {field} must be from {low} to {high}, got {value}; it is {about}"
-        )
+    value: int = getattr(part, field)
+    check_whole(f"{part.name} {field}", value, least=low, most=high, about=f"; it is {about}")
     return value
 
 

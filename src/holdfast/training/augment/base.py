@@ -11,7 +11,6 @@ seeded it with what the sample (or the batch) and the epoch say, and puts it bac
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from holdfast.core.randomness import Keys
 from holdfast.core.registry import Registry
-from holdfast.core.specs import build, canonical, parse_spec
+from holdfast.core.specs import canonical, parse_part
 from holdfast.training.batch import TrainingBatch
 
 A = TypeVar("A", bound="Augmentation")
@@ -62,23 +61,9 @@ class BatchAugmentation(Augmentation):
         """Batch to another of the same size; `rng` holds one random stream a sample."""
 
 
-def augmentation(name: str) -> Callable[[type[A]], type[A]]:
-    """Register an augmentation under the name that people type."""
-
-    def keep(part: type[A]) -> type[A]:
-        part.name = name
-        AUGMENTATIONS.register(name)(part)
-        return part
-
-    return keep
+augmentation = AUGMENTATIONS.named  # the decorator of each
 
 
 def parse_augmentation(text: str) -> Augmentation:
-    """Augmentation that a person means: `NAME` or `NAME(key=value, ...)`, as in mixup(alpha=0.3).
-
-    Raises:
-        UnknownNameError: No such augmentation or parameter.
-        BadValueError: A value out of range.
-    """
-    spec = parse_spec(text)
-    return build("augmentation", spec.name, AUGMENTATIONS[spec.name], dict(spec.arguments))
+    """Augmentation that a person means, such as `mixup(alpha=0.3)`; see `parse_part`."""
+    return parse_part(AUGMENTATIONS, text)

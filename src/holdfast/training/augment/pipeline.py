@@ -36,7 +36,7 @@ _STREAMS = {"random_noise": "noise"}  # its numbers have always been of this str
 
 
 @dataclass(frozen=True)
-class Moment:
+class Epoch:
     """What keys the draws beside the pictures themselves.
 
     Attributes:
@@ -85,17 +85,12 @@ class Pipeline:
         return any(isinstance(part, SourceAugmentation) for part in self.parts)
 
     @property
-    def mixes(self) -> bool:
-        """Whether targets become soft."""
-        return self.reach > 0
-
-    @property
     def reach(self) -> int:
         """How many images before an image, in the batch, can be mixed into it."""
         return sum(isinstance(part, MixingAugmentation) for part in self.parts)
 
     def cut(
-        self, pictures: Sequence[np.ndarray], ids: Tensor, size: tuple[int, int], moment: Moment
+        self, pictures: Sequence[np.ndarray], ids: Tensor, size: tuple[int, int], moment: Epoch
     ) -> Tensor:
         """Stored pictures uint8 [H, W, 3] to uint8 [B, 3, h, w] of the size (h, w).
 
@@ -111,7 +106,7 @@ class Pipeline:
             cut.append(torch.tensor(part.cut(picture, size)))
         return torch.stack(cut).permute(0, 3, 1, 2).contiguous()
 
-    def change(self, images: Tensor, ids: Tensor, moment: Moment) -> Tensor:
+    def change(self, images: Tensor, ids: Tensor, moment: Epoch) -> Tensor:
         """Change each picture of uint8 [B, 3, h, w] by its own draws; another tensor comes back."""
         for part, stream in zip(self.parts, self._streams(), strict=True):
             keys = moment.keys(ids, stream)
@@ -121,7 +116,7 @@ class Pipeline:
                 images = _one_by_one(part, images, keys)
         return images
 
-    def mix(self, batch: TrainingBatch, first: Tensor, moment: Moment) -> TrainingBatch:
+    def mix(self, batch: TrainingBatch, first: Tensor, moment: Epoch) -> TrainingBatch:
         """Change a batch.
 
         Args:

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import AugMix
 
+from holdfast.core.checks import check_number, check_whole
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import Keys
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_count, check_weight
 from holdfast.training.objectives.base import (
     Objective,
     kl_divergence,
@@ -56,11 +56,11 @@ class AugmixJsd(Objective):
     depth: int = -1
 
     def __post_init__(self) -> None:
-        check_weight("augmix_jsd alpha", self.alpha)
-        check_count("augmix_jsd severity", self.severity, most=_STRONGEST)
-        check_count("augmix_jsd width", self.width)
+        check_number("augmix_jsd alpha", self.alpha)
+        check_whole("augmix_jsd severity", self.severity, most=_STRONGEST)
+        check_whole("augmix_jsd width", self.width)
         if self.depth != -1:
-            check_count("augmix_jsd depth (if not -1, which draws it)", self.depth)
+            check_whole("augmix_jsd depth (if not -1, which draws it)", self.depth)
 
     def craft(self, classifier: Classifier, batch: TrainingBatch, rng: Keys) -> TrainingBatch:
         """Draw two views of each image, each from a generator of its own.

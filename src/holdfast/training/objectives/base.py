@@ -11,7 +11,6 @@ which it shall be attacked.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 
 from holdfast.core.randomness import Keys
 from holdfast.core.registry import Registry
-from holdfast.core.specs import Value, build, canonical, parse_spec
+from holdfast.core.specs import Value, canonical, parse_part
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
 
@@ -69,31 +68,12 @@ class Objective(ABC):
         return canonical(self.name, self)
 
 
-def objective(name: str) -> Callable[[type[O]], type[O]]:
-    """Register an objective under the name that people type."""
-
-    def keep(part: type[O]) -> type[O]:
-        part.name = name
-        OBJECTIVES.register(name)(part)
-        return part
-
-    return keep
+objective = OBJECTIVES.named  # the decorator of each
 
 
 def parse_objective(text: str, parameters: dict[str, Value] | None = None) -> Objective:
-    """Objective that a person means.
-
-    Args:
-        text: `NAME` or `NAME(key=value, ...)`, such as `trades(beta=6)`.
-        parameters: Further ones, which win over those in the text.
-
-    Raises:
-        UnknownNameError: No such objective or parameter.
-        BadValueError: A value out of range.
-    """
-    spec = parse_spec(text)
-    arguments = {**dict(spec.arguments), **(parameters or {})}
-    return build("objective", spec.name, OBJECTIVES[spec.name], arguments)
+    """Objective that a person means, such as `trades(beta=6)`; see `parse_part`."""
+    return parse_part(OBJECTIVES, text, parameters)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_number
 from holdfast.core.randomness import Keys
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_weight
 from holdfast.training.objectives.base import Objective, objective, soft_cross_entropy
 
 
@@ -34,8 +34,8 @@ class GaussianNoise(Objective):
 
     def __post_init__(self) -> None:
         hint = f"; it is in pixels of [0, 1]: did you mean {self.sigma}/255?"
-        check_weight("gaussian_noise sigma", self.sigma, most=1, hint=hint)
-        check_weight("gaussian_noise share", self.share, most=1)
+        check_number("gaussian_noise sigma", self.sigma, most=1, about=hint)
+        check_number("gaussian_noise share", self.share, most=1)
 
     def craft(self, classifier: Classifier, batch: TrainingBatch, rng: Keys) -> TrainingBatch:
         """Put noisy images in the place of those that are chosen."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from holdfast.core.checks import check_number
 from holdfast.core.randomness import Keys
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_weight
 from holdfast.training.objectives._inner import Inner
 from holdfast.training.objectives.base import Objective, both, objective, soft_cross_entropy
 
@@ -36,7 +36,7 @@ class Mixture(Objective):
     attack: str = "pgd(norm=linf, eps=8/255, steps=10, step_size=2/255)"
 
     def __post_init__(self) -> None:
-        check_weight("mixture beta", self.beta, most=1)
+        check_number("mixture beta", self.beta, most=1)
         object.__setattr__(self, "attack", Inner.of(self.attack).text)
 
     def craft(self, classifier: Classifier, batch: TrainingBatch, rng: Keys) -> TrainingBatch:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from holdfast.core.checks import check_number
 from holdfast.core.randomness import Keys
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_weight
 from holdfast.training.objectives._inner import Inner
 from holdfast.training.objectives.base import (
     Objective,
@@ -45,7 +45,7 @@ class Trades(Objective):
     attack: str = "pgd(norm=linf, eps=8/255, steps=10, step_size=2/255, loss=kl, noise=0.001)"
 
     def __post_init__(self) -> None:
-        check_weight("trades beta", self.beta)
+        check_number("trades beta", self.beta)
         object.__setattr__(self, "attack", Inner.of(self.attack).text)
 
     def craft(self, classifier: Classifier, batch: TrainingBatch, rng: Keys) -> TrainingBatch:

@@ -41,17 +41,9 @@ class BarlowTwins(SelfSupervised):
 
     def view_transforms(self, size: tuple[int, int]) -> tuple[View, ...]:
         """One always blurred, the other seldom and sometimes solarized."""
-        common = {
-            "input_size": size,
-            "cj_strength": self.jitter,
-            "min_scale": self.smallest_crop,
-            "normalize": None,
-        }
-        first = part("transforms.byol_transform", "BYOLView1Transform")
-        second = part("transforms.byol_transform", "BYOLView2Transform")
         return (
-            first(gaussian_blur=1.0 * self.blur, **common),
-            second(gaussian_blur=0.1 * self.blur, **common),
+            self.lightly_view("byol_transform.BYOLView1Transform", size, blur=1.0),
+            self.lightly_view("byol_transform.BYOLView2Transform", size, blur=0.1),
         )
 
     def batch_loss(self, classifier: Classifier, views: Tensor) -> Tensor:

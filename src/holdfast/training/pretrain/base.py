@@ -32,6 +32,7 @@ from holdfast.core.errors import BadTypeError, BadValueError
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
 from holdfast.training.objectives.base import Objective
+from holdfast.training.pretrain._lightly import part
 
 View = Callable[[Image.Image], Tensor]
 _SEEDS = 2**32  # that numpy's old generator takes
@@ -87,6 +88,23 @@ class SelfSupervised(Objective):
     @abstractmethod
     def batch_loss(self, classifier: Classifier, views: Tensor) -> Tensor:
         """Loss of views [V, B, C, H, W], a single number."""
+
+    def lightly_view(self, transform: str, size: tuple[int, int], *, blur: float) -> View:
+        """One of lightly's transforms of a picture, as this method's settings have it.
+
+        Args:
+            transform: Module of `lightly.transforms` and class, with a dot between.
+            size: Height and width.
+            blur: The method's probability of a Gaussian blur, before the factor on it.
+        """
+        module, _, name = transform.partition(".")
+        return part(f"transforms.{module}", name)(
+            input_size=size,
+            cj_strength=self.jitter,
+            min_scale=self.smallest_crop,
+            gaussian_blur=blur * self.blur,
+            normalize=None,
+        )
 
     def make_views(self, image: Tensor) -> Tensor:
         """Draw the views of one picture: uint8 [C, h, w] to uint8 [V, C, h, w].

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.core.errors import BadValueError
 from holdfast.models.loading import head_layers
 
 
 class Headless:
-    """A network whose last linear layer is out of the way, in place, until `restore`.
+    """A network whose last linear layer is out of the way, in place.
 
     Attributes:
         net: The same object, giving features float [B, dimension] where it gave logits.
         dimension: Number of features.
         head: The layer taken out; nothing changes its weights.
         name: Where in the network it belongs, such as `classifier.1`.
-        name: Of the layer in the network.
 
     Raises:
         BadValueError: The network classifies with a convolution, with several layers, or is a
@@ -27,8 +23,8 @@ class Headless:
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self.name = name = _only_head(net)
-        parent, _, self._leaf = name.rpartition(".")
+        name = _only_head(net)
+        parent, _, leaf = name.rpartition(".")
         head = net.get_submodule(name)
         if not isinstance(head, nn.Linear):
             raise BadValueError(
@@ -39,27 +35,16 @@ class Headless:
         self.head = head
         self.name = name
         self.dimension = head.in_features
-        self._parent = net.get_submodule(parent)
-        setattr(self._parent, self._leaf, nn.Identity())
+        setattr(net.get_submodule(parent), leaf, nn.Identity())
 
-    def restore(self) -> nn.Module:
-        """Put the layer back, on the network's device and in its mode; again does nothing."""
-        placed = next(self.net.parameters(), None)
-        if placed is not None:
-            self.head.to(placed.device)
-        self.head.train(self.net.training)
-        setattr(self._parent, self._leaf, self.head)
-        return self.net
+    def whole_state(self, net: nn.Module) -> dict[str, Tensor]:
+        """Weights by the names of the whole network: those of `net` and of the layer taken out.
 
-
-@contextmanager
-def without_head(net: nn.Module) -> Iterator[Headless]:
-    """Take the last linear layer out, and put it back whatever happens."""
-    headless = Headless(net)
-    try:
-        yield headless
-    finally:
-        headless.restore()
+        Args:
+            net: The network, or an averaged twin of it.
+        """
+        own = {f"{self.name}.{key}": value for key, value in self.head.state_dict().items()}
+        return {**net.state_dict(), **own}
 
 
 def _only_head(net: nn.Module) -> str:

@@ -49,13 +49,7 @@ class SimCLR(SelfSupervised):
 
     def view_transforms(self, size: tuple[int, int]) -> tuple[View, ...]:
         """Both alike."""
-        view = part("transforms.simclr_transform", "SimCLRViewTransform")(
-            input_size=size,
-            cj_strength=self.jitter,
-            min_scale=self.smallest_crop,
-            gaussian_blur=0.5 * self.blur,
-            normalize=None,
-        )
+        view = self.lightly_view("simclr_transform.SimCLRViewTransform", size, blur=0.5)
         return (view, view)
 
     def batch_loss(self, classifier: Classifier, views: Tensor) -> Tensor:

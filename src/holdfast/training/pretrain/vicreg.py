@@ -53,13 +53,7 @@ class VICReg(SelfSupervised):
 
     def view_transforms(self, size: tuple[int, int]) -> tuple[View, ...]:
         """Both alike, sometimes solarized."""
-        view = part("transforms.vicreg_transform", "VICRegViewTransform")(
-            input_size=size,
-            cj_strength=self.jitter,
-            min_scale=self.smallest_crop,
-            gaussian_blur=0.5 * self.blur,
-            normalize=None,
-        )
+        view = self.lightly_view("vicreg_transform.VICRegViewTransform", size, blur=0.5)
         return (view, view)
 
     def batch_loss(self, classifier: Classifier, views: Tensor) -> Tensor:

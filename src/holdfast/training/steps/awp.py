@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import BadTypeError, BadValueError
+from holdfast.core.checks import check_number, check_whole
 from holdfast.core.randomness import Keys
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_weight
 from holdfast.training.steps.base import Step, Work, descend, step
 
 _TINY = 1e-20  # added to the size of a gradient, as in the authors' code
@@ -43,11 +42,8 @@ class Awp(Step):
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        check_weight("awp gamma", self.gamma)
-        if type(self.warmup) is not int:
-            raise BadTypeError(f"awp warmup must be a whole number, got {self.warmup!r}")
-        if self.warmup < 0:
-            raise BadValueError(f"awp warmup must be 0 epochs or more, got {self.warmup}")
+        check_number("awp gamma", self.gamma)
+        check_whole("awp warmup", self.warmup, least=0)
 
     def gradients(self, work: Work, batch: TrainingBatch, rng: Keys) -> Tensor:
         """See `Step`; the losses are those at the perturbed weights."""

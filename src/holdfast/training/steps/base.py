@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.core.randomness import Keys
 from holdfast.core.registry import Registry
-from holdfast.core.specs import Value, build, canonical, parse_spec
+from holdfast.core.specs import canonical, parse_part
 from holdfast.perturb.base import Classifier
 from holdfast.training.batch import TrainingBatch
 from holdfast.training.objectives.base import Objective
@@ -88,31 +88,12 @@ class Step(ABC):
         return canonical(self.name, self)
 
 
-def step(name: str) -> Callable[[type[S]], type[S]]:
-    """Register a step under the name that people type."""
-
-    def keep(part: type[S]) -> type[S]:
-        part.name = name
-        STEPS.register(name)(part)
-        return part
-
-    return keep
+step = STEPS.named  # the decorator of each
 
 
-def parse_step(text: str, parameters: dict[str, Value] | None = None) -> Step:
-    """Step that a person means.
-
-    Args:
-        text: `NAME` or `NAME(key=value, ...)`, such as `awp(gamma=0.005)`.
-        parameters: Further ones, which win over those in the text.
-
-    Raises:
-        UnknownNameError: No such step or parameter.
-        BadValueError: A value out of range.
-    """
-    spec = parse_spec(text)
-    arguments = {**dict(spec.arguments), **(parameters or {})}
-    return build("training step", spec.name, STEPS[spec.name], arguments)
+def parse_step(text: str) -> Step:
+    """Step that a person means, such as `awp(gamma=0.005)`; see `parse_part`."""
+    return parse_part(STEPS, text)
 
 
 def descend(work: Work, crafted: TrainingBatch) -> Tensor:

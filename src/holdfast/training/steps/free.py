@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from holdfast.core.checks import check_whole
 from holdfast.core.errors import BadValueError
 from holdfast.core.randomness import Keys
 from holdfast.training.batch import TrainingBatch
-from holdfast.training.objectives._checks import check_count
 from holdfast.training.objectives._inner import Inner
 from holdfast.training.objectives.base import Objective
 from holdfast.training.objectives.trades import Trades
@@ -44,7 +44,7 @@ class Free(Step):
     replays: int = 8
 
     def __post_init__(self) -> None:
-        check_count("free replays", self.replays)
+        check_whole("free replays", self.replays)
 
     def check(self, objective: Objective) -> None:
         """Refuse an objective without attack, or one whose attack free training cannot replace."""

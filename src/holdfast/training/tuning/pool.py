@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-import signal
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from holdfast.core.errors import MissingError, StoreError
+from holdfast.core.processes import workers
 from holdfast.training.tuning.journal import Trial
 
 if TYPE_CHECKING:
@@ -37,7 +36,9 @@ def finished(tuning: Tuning, start: Start) -> Iterator[Trial]:
 
 def _with_processes(tuning: Tuning, start: Start) -> Iterator[Trial]:
     try:
-        with _workers(tuning) as pool:
+        # Counts those that have begun: each takes the next accelerator.
+        begun = multiprocessing.get_context("spawn").Value("i", 0)
+        with workers(tuning.options.jobs, _begin, tuning, begun) as pool:
             waiting = {pool.submit(_work, start) for _ in range(tuning.options.jobs)}
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -53,30 +54,10 @@ def _with_processes(tuning: Tuning, start: Start) -> Iterator[Trial]:
         ) from error
 
 
-@contextmanager
-def _workers(tuning: Tuning) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with the block, at once where it fails."""
-    context = multiprocessing.get_context("spawn")
-    before = set(multiprocessing.active_children())
-    jobs = tuning.options.jobs
-    begun = context.Value("i", 0)
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(tuning, begun))
-    whole = False
-    try:
-        yield pool
-        whole = True
-    finally:
-        if not whole:  # workers do not hear Ctrl-C
-            for worker in set(multiprocessing.active_children()) - before:
-                worker.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 _WORKER: list[Tuning] = []  # of a worker process: what it was begun with
 
 
 def _begin(tuning: Tuning, begun: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with begun.get_lock():
         place, begun.value = begun.value, begun.value + 1

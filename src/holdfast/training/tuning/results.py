@@ -16,9 +16,10 @@ import filelock
 import polars as pl
 
 from holdfast.core.errors import BadValueError, ChangedInputError, MissingError, StoreError
+from holdfast.core.nested import dotted
 from holdfast.records import write_whole
 from holdfast.training.reading import recipe_of, write_recipe
-from holdfast.training.recipe import Recipe, flat
+from holdfast.training.recipe import Recipe
 from holdfast.training.tuning.journal import Journal, Trial, best_of
 from holdfast.training.tuning.settings import TuningOptions
 from holdfast.training.tuning.space import Dimension, Space, space_of
@@ -128,7 +129,7 @@ def keep_asked(folder: Path, recipe: Recipe, space: Space, options: TuningOption
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Fields in which two questions differ, each as `recipe.train.epochs: 5 -> 10`."""
-    old, new = flat(before), flat(after)
+    old, new = dotted(before), dotted(after)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in keys]
 
