@@ -130,7 +130,7 @@ CHECKS = of_attack(
     "checks",
     "test_checks",
     ("a randomized model not noticed", "amax() / scale) > _ROUNDING", "amax() / scale) > 1e9"),
-    ("a huge eps not tried", "self._stand(huge, samples) > 0", "self._stand(huge, samples) > 99"),
+    ("a huge eps not tried", "if self._again(huge, samples)[1]:", "if False:"),
 )
 
 FLOW = [
@@ -163,13 +163,13 @@ FLOW = [
         "test_prefix",
         (
             "what was measured after the prefix counted too",
-            "return None if self._halfwidth is None else min(len(seen) for seen in self._seen)",
-            "return None",
+            "return [None if self._halfwidth is None else seen.parts for seen in self._seen]",
+            "return [None for _ in self._seen]",
         ),
         (
             "a gap in the prefix",
-            "while len(self._seen[0]) in whole:",
-            "while len(self._seen[0]) <= max(whole, default=-1):",
+            "while not seen.narrow and seen.parts in whole:",
+            "while not seen.narrow and seen.parts <= max(whole, default=-1):",
         ),
         ("whole width taken for half", "(high - low) / 2 <=", "(high - low) / 4 <="),
     ),

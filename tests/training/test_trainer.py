@@ -267,6 +267,44 @@ def test_batch_normalization_while_crafting_is_what_the_recipe_says(mode):
     assert (mode == "train") == net[3].training
 
 
+ROBUST = "adversarial(attack=pgd(eps=0.1, steps=2))"
+
+
+def test_images_are_crafted_on_the_weights_of_the_moment():
+    one = trainer(recipe(train={"objective": ROBUST}, optimizer={"lr": 0.1}), with_norms())
+    images = data_for(recipe()).plain(range(6))[0]
+    before = one.student.search(images).detach()
+    steps = one.run()
+    for _ in range(3):
+        next(steps)
+    crafted_on = one.student.search(images).detach()
+
+    torch.testing.assert_close(crafted_on, one.classifier(images).detach(), atol=1e-4, rtol=1e-4)
+    assert (crafted_on - before).abs().max() > 1e-2
+
+
+def test_an_image_is_attacked_from_other_points_in_each_epoch_whatever_its_batch():
+    def drawn(size):
+        one = trainer(recipe(train={"objective": ROBUST, "batch_size": size}))
+        found, inner = {}, one._gradients
+
+        def watched(objective, batch, keys, count):
+            epoch = one.step // one.batches
+            found.update(
+                {(epoch, int(i)): int(w) for i, w in zip(batch.ids, keys.words, strict=True)}
+            )
+            return inner(objective, batch, keys, count)
+
+        one._gradients = watched
+        list(one.run())
+        return found
+
+    small, large = drawn(8), drawn(20)
+
+    assert small == large
+    assert 80 == len(small) == len(set(small.values()))
+
+
 def test_the_linear_probe_leaves_all_but_the_head_as_it_is():
     net = with_norms()
     before = {name: value.clone() for name, value in net.state_dict().items()}
