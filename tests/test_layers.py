@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "compat": _PARTS | {"measuring"},
     "training": _PARTS | {"measuring"},
     "search": _PARTS | {"measuring"},
-    "study": _PARTS | {"measuring", "training", "search"},
+    "explain": _PARTS | {"measuring", "training", "search"},
+    "study": _PARTS | {"measuring", "training", "search", "explain"},
     "report": {"core", "records", "metrics"},
-    "cli": _PARTS | {"measuring", "compat", "training", "search", "study", "report"},
+    "cli": _PARTS | {"measuring", "compat", "training", "search", "explain", "study", "report"},
 }
 MAY_NOT_USE = {
     "core": {"torchvision", "timm", "polars"},

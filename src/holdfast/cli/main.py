@@ -12,6 +12,7 @@ from holdfast.cli.console import take_debug
 from holdfast.cli.craft import craft
 from holdfast.cli.data import app as data
 from holdfast.cli.demo import demo
+from holdfast.cli.explain import app as explain
 from holdfast.cli.listing import listing
 from holdfast.cli.measure import measure
 from holdfast.cli.model_info import read, write
@@ -56,6 +57,7 @@ app.command("show")(show)
 app.command("report")(report)
 app.add_typer(search, name="search")
 app.add_typer(train, name="train")
+app.add_typer(explain, name="explain")
 app.add_typer(data, name="data")
 app.command("list")(listing)
 app.command("write-model-info")(write)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from holdfast.core.errors import BadValueError, MissingError
 from holdfast.records._files import read_json, write_json, write_whole
+from holdfast.records._parts import Number, Part
 
 SEARCH_FILE = "search.json"
 TRIALS_FILE = "trials.parquet"
@@ -32,18 +33,7 @@ TRIAL_COLUMNS: dict[str, Any] = {
 }
 
 
-def _no_data(value: Any) -> Any:
-    return math.nan if value is None else value
-
-
-Number = Annotated[float, BeforeValidator(_no_data)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
-
-
-class TableInfo(_Part):
+class TableInfo(Part):
     """The table that was searched: its name, title, source and the spec of its space."""
 
     name: str
@@ -52,7 +42,7 @@ class TableInfo(_Part):
     space: str = ""
 
 
-class Asked(_Part):
+class Asked(Part):
     """One objective: as it was written, which way is better, and the column or columns.
 
     `metric` is that of its columns, and empty where they have several: a sum of unlike things has
@@ -71,7 +61,7 @@ class Asked(_Part):
         return 1 if self.direction == "maximize" else -1
 
 
-class Limit(_Part):
+class Limit(Part):
     """One constraint, and how many of the architectures satisfy it."""
 
     text: str
@@ -81,7 +71,7 @@ class Limit(_Part):
     of: int = 0
 
 
-class Ran(_Part):
+class Ran(Part):
     """One searcher.
 
     Attributes:
@@ -100,7 +90,7 @@ class Ran(_Part):
     found: Number = math.nan
 
 
-class Cell(_Part):
+class Cell(Part):
     """A cell to be drawn: a directed acyclic graph with an operation a node.
 
     Attributes:
@@ -112,7 +102,7 @@ class Cell(_Part):
     edges: tuple[tuple[int, int], ...]
 
 
-class Optimum(_Part):
+class Optimum(Part):
     """The best of the whole table: merit, values (larger is better) and architecture."""
 
     merit: float
@@ -120,7 +110,7 @@ class Optimum(_Part):
     arch: str = ""
 
 
-class Winner(_Part):
+class Winner(Part):
     """An architecture that a searcher ended with.
 
     Attributes:
@@ -138,7 +128,7 @@ class Winner(_Part):
     cells: tuple[Cell, ...] = ()
 
 
-class Scored(_Part):
+class Scored(Part):
     """What a searcher's incumbents score in a column: mean over `count` repetitions, interval."""
 
     searcher: str
@@ -150,7 +140,7 @@ class Scored(_Part):
     count: int = 0
 
 
-class Correlations(_Part):
+class Correlations(Part):
     """Rank correlations between columns, with the architectures behind each; [C, C] each.
 
     Attributes:
@@ -172,7 +162,7 @@ class Correlations(_Part):
     counts: tuple[tuple[int, ...], ...] = ()
 
 
-class Ranked(_Part):
+class Ranked(Part):
     """An architecture among the best of a column, with its values elsewhere."""
 
     arch: str
@@ -180,7 +170,7 @@ class Ranked(_Part):
     cells: tuple[Cell, ...] = ()
 
 
-class Search(_Part):
+class Search(Part):
     """All of a search but its trials.
 
     Attributes:
@@ -223,7 +213,7 @@ class Search(_Part):
     version: str = ""
 
 
-class ColumnSummary(_Part):
+class ColumnSummary(Part):
     """One column in numbers, over the architectures that have a value."""
 
     column: str
@@ -235,7 +225,7 @@ class ColumnSummary(_Part):
     metric: str = "accuracy"
 
 
-class Best(_Part):
+class Best(Part):
     """The best architectures of a column, best first.
 
     Attributes:
@@ -251,7 +241,7 @@ class Best(_Part):
     ranked: tuple[Ranked, ...]
 
 
-class Neighbour(_Part):
+class Neighbour(Part):
     """An architecture one change away; NaN where the table lacks it."""
 
     arch: str
@@ -259,7 +249,7 @@ class Neighbour(_Part):
     value: Number
 
 
-class Neighbourhood(_Part):
+class Neighbourhood(Part):
     """An architecture, its value in a column, and those of its neighbours."""
 
     column: str
@@ -269,7 +259,7 @@ class Neighbourhood(_Part):
     near: tuple[Neighbour, ...]
 
 
-class OperatorCounts(_Part):
+class OperatorCounts(Part):
     """How often each operation occurs in the `top` best architectures of a column."""
 
     column: str
@@ -278,7 +268,7 @@ class OperatorCounts(_Part):
     counts: tuple[int, ...]
 
 
-class Spread(_Part):
+class Spread(Part):
     """Values of architectures that are alike in something, such as their operations.
 
     Attributes:
@@ -294,7 +284,7 @@ class Spread(_Part):
     values: tuple[tuple[Number, ...], ...]
 
 
-class TableStudy(_Part):
+class TableStudy(Part):
     """What `holdfast search table` found: each part empty where it was not asked for."""
 
     table: TableInfo

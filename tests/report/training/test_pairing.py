@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.core.errors import BadValueError
 from holdfast.metrics.accuracy import wilson
-from holdfast.report.training.pairing import paired_difference, paired_samples
+from holdfast.metrics.pairing import paired_difference
+from holdfast.report.training.pairing import paired_samples
 
 
 def columns(both, first, second, neither):

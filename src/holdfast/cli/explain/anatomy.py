@@ -1,0 +1,10 @@
+"""`holdfast explain anatomy`."""
+
+from __future__ import annotations
+
+from holdfast.cli.console import guarded
+
+
+@guarded
+def anatomy() -> None:
+    """To be written."""
