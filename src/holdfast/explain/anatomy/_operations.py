@@ -1,0 +1,236 @@
+"""One operation of the dispatcher in the words of anatomy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+Kind = Literal[
+    "conv",  # of two spatial dimensions
+    "linear",  # a weight matrix at each position
+    "product",  # of two tensors that both depend on the image
+    "attention",  # a fused operation that attends
+    "softmax",
+    "max",
+    "average",
+    "global average",
+    "global max",
+    "resize",
+    "unfold",
+    "gate",  # a product element by element
+    "sum",
+    "join",  # side by side
+    "shape",  # other shape or order, the same numbers
+    "pick",  # some of the numbers
+    "norm",
+    "activation",
+    "other",
+]
+_SHAPES = {
+    "view", "_unsafe_view", "t", "transpose", "permute", "expand", "clone", "alias", "unsqueeze",
+    "squeeze", "contiguous", "_reshape_alias", "as_strided", "as_strided_", "detach", "_to_copy",
+    "unbind", "split", "split_with_sizes", "roll", "pixel_unshuffle", "pixel_shuffle", "unflatten",
+    "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "channel_shuffle", "movedim",
+    "_reshape_copy", "view_copy", "chunk",
+}  # fmt: skip
+_ACTIVATIONS = {
+    "relu": "relu", "relu_": "relu", "gelu": "gelu", "gelu_": "gelu", "silu": "silu",
+    "silu_": "silu", "hardswish": "hardswish", "hardswish_": "hardswish",
+    "leaky_relu": "leaky_relu", "leaky_relu_": "leaky_relu", "elu": "elu", "elu_": "elu",
+    "mish": "mish", "mish_": "mish", "hardtanh": "relu6", "hardtanh_": "relu6",
+    "_prelu_kernel": "prelu", "prelu": "prelu", "selu": "selu", "celu": "celu",
+}  # fmt: skip
+_NORMS = {
+    "native_batch_norm", "_native_batch_norm_legit_no_training", "native_layer_norm",
+    "native_group_norm", "_native_batch_norm_legit", "_fused_rms_norm", "rms_norm",
+    "_batch_norm_no_update",
+}  # fmt: skip
+_SUMS = {"add", "add_", "sub", "sub_"}
+_GATES = {"mul", "mul_", "div", "div_"}
+_SOFTMAX = {"_softmax", "_safe_softmax", "softmax"}
+_GLOBAL_MAX = {"amax", "adaptive_max_pool2d", "max"}
+_FUSED = {
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention", "_scaled_dot_product_attention_math",
+    "scaled_dot_product_attention", "_native_multi_head_attention",
+    "_transformer_encoder_layer_fwd", "_scaled_dot_product_fused_attention_overrideable",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an operation does.
+
+    Attributes:
+        kind: In our words.
+        name: In PyTorch's.
+        kernel: Height and width of its window; (1, 1) where there is none.
+        stride: Of the window.
+        dilation: Of a convolution.
+        groups: Of a convolution.
+        learned: Whether its kernel is learned, and not fixed.
+        weighted: Whether it counts as a layer.
+        products: Multiply-adds.
+        contracted: Numbers that each product of a matrix sums over; of a softmax, its places.
+        rows: Of a product of two matrices, rows of the result.
+        reduced: Of a mean, how many numbers become one.
+        transposed: Whether a convolution enlarges.
+        enlarged: Of a resize, new height over old.
+    """
+
+    kind: Kind
+    name: str
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: int = 1
+    groups: int = 1
+    learned: bool = False
+    weighted: bool = False
+    products: int = 0
+    contracted: int = 0
+    rows: int = 0
+    reduced: int = 1
+    transposed: bool = False
+    enlarged: float = 1.0
+
+    @property
+    def spatial(self) -> bool:
+        """Whether its window is wider than one pixel."""
+        return max(self.kernel) > 1
+
+
+def read_operation(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, learned: bool
+) -> Operation:
+    """Read a call of the dispatcher.
+
+    Args:
+        func: The overload that was called.
+        args: Of the call.
+        kwargs: Likewise.
+        out: What it gave.
+        learned: Whether a learned tensor is among the arguments.
+    """
+    name = func.overloadpacket.__name__
+    if name in ("convolution", "_convolution"):
+        return _convolution(name, args, out, learned=learned)
+    if name in ("addmm", "mm", "bmm", "baddbmm", "linear"):
+        return _matrices(name, args, out, learned=learned)
+    if name in ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"):
+        return _window(name, args)
+    if name in ("mean", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", *_GLOBAL_MAX):
+        return _reduction(name, args, out)
+    if name in _SOFTMAX:
+        axis = args[1] if len(args) > 1 else kwargs.get("dim", -1)
+        return Operation("softmax", name, contracted=args[0].shape[axis])
+    if name in _FUSED:
+        return _fused(name, args)
+    if name.startswith("upsample"):
+        before, after = args[0].shape[-2], out.shape[-2]
+        return Operation("resize", name, enlarged=after / before)
+    if name == "im2col":
+        kernel, stride = _pair(args[1]), _pair(args[4])
+        return Operation("unfold", name, kernel=kernel, stride=stride)
+    if name == "slice" and len(args) > 4 and args[4] > 1:
+        return Operation("pick", name, stride=(args[4], args[4]))
+    return Operation(_plain(name), name)
+
+
+def activation_name(name: str) -> str | None:
+    """Activation that an operation of PyTorch is; None for others."""
+    return _ACTIVATIONS.get(name)
+
+
+def _plain(name: str) -> Kind:
+    if name in _SHAPES:
+        return "shape"
+    if name in ("select", "slice", "index", "index_select", "gather"):
+        return "pick"
+    if name in _SUMS:
+        return "sum"
+    if name in _GATES:
+        return "gate"
+    if name in ("cat", "stack"):
+        return "join"
+    if name in _NORMS:
+        return "norm"
+    return "activation" if name in _ACTIVATIONS else "other"
+
+
+def _convolution(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool) -> Operation:
+    weight, stride, dilation = args[1], args[3], args[5]
+    transposed, groups = bool(args[6]), int(args[8])
+    products = out.numel() * weight[0].numel()
+    if transposed:
+        products = args[0].numel() * weight[0].numel()
+    if weight.ndim != 4:
+        return Operation("linear", name, learned=learned, weighted=learned, products=products)
+    return Operation(
+        "conv",
+        name,
+        kernel=(int(weight.shape[2]), int(weight.shape[3])),
+        stride=_pair(stride),
+        dilation=int(dilation[0]),
+        groups=groups,
+        learned=learned,
+        weighted=learned,
+        products=products,
+        transposed=transposed,
+    )
+
+
+def _matrices(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool) -> Operation:
+    first = args[1] if name in ("addmm", "baddbmm") else args[0]
+    contracted = int(first.shape[-1])
+    products = out.numel() * contracted
+    # Learned queries meet keys in a batched product; layers work on all positions at once.
+    if learned and name != "bmm":
+        return Operation(
+            "linear", name, learned=True, weighted=True, products=products, contracted=contracted
+        )
+    return Operation(
+        "product", name, products=products, contracted=contracted, rows=int(out.shape[-2])
+    )
+
+
+def _fused(name: str, args: tuple[Any, ...]) -> Operation:
+    query, key = args[0], args[1]
+    places = int(key.shape[-2])
+    products = 2 * query.numel() * places
+    return Operation(
+        "attention", name, products=products, contracted=places, rows=int(query.shape[-2])
+    )
+
+
+def _window(name: str, args: tuple[Any, ...]) -> Operation:
+    kernel = _pair(args[1])
+    stride = _pair(args[2]) if len(args) > 2 and args[2] else kernel
+    dilation = args[4] if name.startswith("max") and len(args) > 4 else 1
+    whole = kernel == tuple(args[0].shape[-2:]) and max(kernel) > 1
+    if whole:  # one window: all positions become one
+        word: Kind = "global max" if name.startswith("max") else "global average"
+        return Operation(word, name, reduced=math.prod(kernel))
+    return Operation(
+        "max" if name.startswith("max") else "average",
+        name,
+        kernel=kernel,
+        stride=stride,
+        dilation=_pair(dilation)[0],
+    )
+
+
+def _reduction(name: str, args: tuple[Any, ...], out: Any) -> Operation:
+    result = out[0] if isinstance(out, list | tuple) else out
+    before, after = args[0].numel(), max(1, result.numel())
+    word: Kind = "global max" if name in _GLOBAL_MAX else "global average"
+    return Operation(word, name, reduced=before // after)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    numbers = [int(one) for one in value]
+    return (numbers[0], numbers[-1]) if numbers else (1, 1)

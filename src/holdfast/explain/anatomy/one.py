@@ -1,0 +1,185 @@
+"""The anatomy of one model, as a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_data_config
+from torch import nn
+
+from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.explain.anatomy.origin import Origin, family, origin
+from holdfast.explain.anatomy.structure import Structure, structure
+from holdfast.models import Classifier, Preprocessing, load_model
+from holdfast.records.explanations import ANATOMY_COLUMNS
+
+Row = dict[str, Any]
+_TIMM = "timm:"
+_GRAPH_COLUMNS = tuple(name for name in Structure.__dataclass_fields__ if name != "flags")
+_MOST = 224  # pixels of a network that takes any size and does not say which it likes
+
+
+def anatomy(model: str | nn.Module | Classifier) -> Row:
+    """Anatomy of a model: a row with the columns `ANATOMY_COLUMNS`.
+
+    Args:
+        model: `timm:NAME` or a bare name of timm, built on the meta device, so that nothing is
+            downloaded; another spec of `load_model`, built without pretrained weights; or an
+            object.
+
+    Raises:
+        UnknownNameError: No such model.
+        BadValueError: It cannot be built, or does not run.
+    """
+    if isinstance(model, str):
+        name = model.removeprefix(_TIMM)
+        if timm.is_model(name.partition(".")[0]) and ":" not in name:
+            return timm_anatomy(name)
+        classifier = load_model(model, device="cpu", pretrained=False)
+        name = model
+    else:
+        classifier = load_model(model)
+        name = classifier.name
+    if not isinstance(classifier.net, nn.Module):
+        raise BadValueError(f"{name} is a function: anatomy is read from a torch module")
+    wanted = classifier.preprocessing
+    sides = wanted.input_size or (_MOST, _MOST)
+    found = structure(classifier.net, (wanted.channels, *sides))
+    row = _row(name, name.partition(":")[2] or name, found)
+    row |= _of_preprocessing(wanted) | {"classes": classifier.classes, "input_size": sides[0]}
+    return _named_origin(row, name)
+
+
+def timm_anatomy(name: str, structures: Mapping[str, Structure] | None = None) -> Row:
+    """Anatomy of a name of timm; nothing is downloaded.
+
+    Args:
+        name: Architecture with or without a tag.
+        structures: By `structure_key`, of architectures that were traced already.
+
+    Raises:
+        UnknownNameError: No such architecture or tag.
+        BadValueError: It cannot be built or does not run; the message says why.
+    """
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise unknown_name("architecture of timm", architecture, timm.list_models())
+    config = _config(name)
+    key = structure_key(name)
+    found = (structures or {}).get(key)
+    if found is None:
+        found = timm_structure(name)
+    came = origin(name)
+    row = _row(name, architecture, found)
+    row |= {key: value for key, value in asdict(came).items() if key != "flags"}
+    settings = resolve_data_config(pretrained_cfg=config)
+    std = tuple(settings["std"])
+    row |= {
+        "flags": " ".join((*found.flags, *came.flags)) or None,
+        "input_size": settings["input_size"][1],
+        "mean": _listed(settings["mean"]),
+        "std": _listed(std),
+        "pixel_factor": 1 / min(std),
+        "classes": config["num_classes"],
+        "crop_fraction": settings["crop_pct"],
+        "crop_mode": settings["crop_mode"],
+        "interpolation": settings["interpolation"],
+    }
+    return row
+
+
+def timm_structure(name: str) -> Structure:
+    """Structure of a name of timm, built on the meta device at its configured size.
+
+    Raises:
+        BadValueError: It cannot be built or does not run.
+    """
+    try:
+        with torch.device("meta"):
+            net = timm.create_model(name, pretrained=False)
+    except Exception as error:  # a network may raise anything
+        raise BadValueError(
+            f"timm cannot build {name}: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    size = tuple(net.pretrained_cfg["input_size"])
+    return structure(net.eval(), (size[0], size[1], size[2]))
+
+
+def structure_key(name: str) -> str:
+    """What decides the structure: architecture, input size, classes and what a tag may set."""
+    config = _config(name)
+    extra = (
+        {key: value for key, value in config.get("custom_load", {}).items()}
+        if isinstance(config.get("custom_load"), dict)
+        else {}
+    )
+    sizes = (
+        f"{config.get('input_size')} {config.get('num_classes')} {config.get('fixed_input_size')}"
+    )
+    return f"{name.partition('.')[0]} {sizes} {config.get('pool_size')} {extra or ''}".strip()
+
+
+def failed_row(name: str, error: BaseException) -> Row:
+    """Row of a model that cannot be read."""
+    row = dict.fromkeys(ANATOMY_COLUMNS)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return row | {
+        "model": name,
+        "architecture": name.partition(".")[0],
+        "status": "failed",
+        "error": lines[0],
+    }
+
+
+def _config(name: str) -> dict[str, Any]:
+    found = timm.get_pretrained_cfg(name)
+    if found is None:
+        tags = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
+        if "." in name and name not in tags:
+            raise unknown_name("pretrained name of timm", name, tags)
+        raise BadValueError(f"timm has no configuration for {name}")
+    return found.to_dict()
+
+
+def _row(name: str, architecture: str, found: Structure) -> Row:
+    row: Row = dict.fromkeys(ANATOMY_COLUMNS)
+    row |= {column: getattr(found, column) for column in _GRAPH_COLUMNS}
+    row |= {
+        "model": name,
+        "architecture": architecture,
+        "status": "ok",
+        "flags": " ".join(found.flags) or None,
+    }
+    return row
+
+
+def _of_preprocessing(wanted: Preprocessing) -> Row:
+    std = wanted.std or (1.0,) * wanted.channels
+    return {
+        "mean": _listed(wanted.mean) if wanted.mean else None,
+        "std": _listed(wanted.std) if wanted.std else None,
+        "pixel_factor": 1 / min(std),
+        "crop_fraction": wanted.crop_fraction,
+        "crop_mode": wanted.resize,
+        "interpolation": wanted.interpolation,
+    }
+
+
+def _named_origin(row: Row, name: str) -> Row:
+    """Family and, where the name is one of timm's in disguise, origin."""
+    short = row["architecture"].partition("(")[0].partition(".")[0]
+    row["family"] = family(short) if short else name
+    if name.startswith("torchvision:"):
+        came: Origin = origin(f"{short}.tv_in1k")
+        row |= {"pretraining": came.pretraining, "pretraining_data": came.pretraining_data}
+        row["objective"] = came.objective
+    return row
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(f"{value:.6g}" for value in values if not math.isnan(value))
