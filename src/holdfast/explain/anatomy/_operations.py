@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from torch import Tensor
 
 Kind = Literal[
     "conv",  # of two spatial dimensions
@@ -102,6 +101,17 @@ class Operation:
         return max(self.kernel) > 1
 
 
+@dataclass(frozen=True)
+class _Called:
+    """A call of the dispatcher; `learned`: a learned tensor is among its arguments."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    learned: bool
+
+
 def read_operation(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, learned: bool
 ) -> Operation:
@@ -115,28 +125,13 @@ def read_operation(
         learned: Whether a learned tensor is among the arguments.
     """
     name = func.overloadpacket.__name__
-    if name in ("convolution", "_convolution"):
-        return _convolution(name, args, out, learned=learned)
-    if name in ("addmm", "mm", "bmm", "baddbmm", "linear"):
-        return _matrices(name, args, out, learned=learned)
-    if name in ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"):
-        return _window(name, args)
-    if name in ("mean", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", *_GLOBAL_MAX):
-        return _reduction(name, args, out)
-    if name in _SOFTMAX:
-        axis = args[1] if len(args) > 1 else kwargs.get("dim", -1)
-        return Operation("softmax", name, contracted=args[0].shape[axis])
-    if name in _FUSED:
-        return _fused(name, args)
+    called = _Called(name, args, kwargs, out, learned)
     if name.startswith("upsample"):
-        before, after = args[0].shape[-2], out.shape[-2]
-        return Operation("resize", name, enlarged=after / before)
-    if name == "im2col":
-        kernel, stride = _pair(args[1]), _pair(args[4])
-        return Operation("unfold", name, kernel=kernel, stride=stride)
+        return Operation("resize", name, enlarged=out.shape[-2] / args[0].shape[-2])
     if name == "slice" and len(args) > 4 and args[4] > 1:
         return Operation("pick", name, stride=(args[4], args[4]))
-    return Operation(_plain(name), name)
+    read = _READERS.get(name)
+    return Operation(_PLAIN.get(name, "other"), name) if read is None else read(called)
 
 
 def activation_name(name: str) -> str | None:
@@ -144,33 +139,20 @@ def activation_name(name: str) -> str | None:
     return _ACTIVATIONS.get(name)
 
 
-def _plain(name: str) -> Kind:
-    if name in _SHAPES:
-        return "shape"
-    if name in ("select", "slice", "index", "index_select", "gather"):
-        return "pick"
-    if name in _SUMS:
-        return "sum"
-    if name in _GATES:
-        return "gate"
-    if name in ("cat", "stack"):
-        return "join"
-    if name in _NORMS:
-        return "norm"
-    return "activation" if name in _ACTIVATIONS else "other"
-
-
-def _convolution(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool) -> Operation:
+def _convolution(called: _Called) -> Operation:
+    args, learned = called.args, called.learned
     weight, stride, dilation = args[1], args[3], args[5]
     transposed, groups = bool(args[6]), int(args[8])
-    products = out.numel() * weight[0].numel()
+    products = called.out.numel() * weight[0].numel()
     if transposed:
         products = args[0].numel() * weight[0].numel()
     if weight.ndim != 4:
-        return Operation("linear", name, learned=learned, weighted=learned, products=products)
+        return Operation(
+            "linear", called.name, learned=learned, weighted=learned, products=products
+        )
     return Operation(
         "conv",
-        name,
+        called.name,
         kernel=(int(weight.shape[2]), int(weight.shape[3])),
         stride=_pair(stride),
         dilation=int(dilation[0]),
@@ -182,12 +164,13 @@ def _convolution(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool
     )
 
 
-def _matrices(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool) -> Operation:
+def _matrices(called: _Called) -> Operation:
+    name, args, out = called.name, called.args, called.out
     first = args[1] if name in ("addmm", "baddbmm") else args[0]
     contracted = int(first.shape[-1])
     products = out.numel() * contracted
     # Learned queries meet keys in a batched product; layers work on all positions at once.
-    if learned and name != "bmm":
+    if called.learned and name != "bmm":
         return Operation(
             "linear", name, learned=True, weighted=True, products=products, contracted=contracted
         )
@@ -196,16 +179,28 @@ def _matrices(name: str, args: tuple[Any, ...], out: Tensor, *, learned: bool) -
     )
 
 
-def _fused(name: str, args: tuple[Any, ...]) -> Operation:
-    query, key = args[0], args[1]
+def _softmax(called: _Called) -> Operation:
+    args = called.args
+    axis = args[1] if len(args) > 1 else called.kwargs.get("dim", -1)
+    return Operation("softmax", called.name, contracted=args[0].shape[axis])
+
+
+def _unfold(called: _Called) -> Operation:
+    kernel, stride = _pair(called.args[1]), _pair(called.args[4])
+    return Operation("unfold", called.name, kernel=kernel, stride=stride)
+
+
+def _fused(called: _Called) -> Operation:
+    query, key = called.args[0], called.args[1]
     places = int(key.shape[-2])
     products = 2 * query.numel() * places
     return Operation(
-        "attention", name, products=products, contracted=places, rows=int(query.shape[-2])
+        "attention", called.name, products=products, contracted=places, rows=int(query.shape[-2])
     )
 
 
-def _window(name: str, args: tuple[Any, ...]) -> Operation:
+def _window(called: _Called) -> Operation:
+    name, args = called.name, called.args
     kernel = _pair(args[1])
     stride = _pair(args[2]) if len(args) > 2 and args[2] else kernel
     dilation = args[4] if name.startswith("max") and len(args) > 4 else 1
@@ -222,9 +217,10 @@ def _window(name: str, args: tuple[Any, ...]) -> Operation:
     )
 
 
-def _reduction(name: str, args: tuple[Any, ...], out: Any) -> Operation:
+def _reduction(called: _Called) -> Operation:
+    name, out = called.name, called.out
     result = out[0] if isinstance(out, list | tuple) else out
-    before, after = args[0].numel(), max(1, result.numel())
+    before, after = called.args[0].numel(), max(1, result.numel())
     word: Kind = "global max" if name in _GLOBAL_MAX else "global average"
     return Operation(word, name, reduced=before // after)
 
@@ -234,3 +230,24 @@ def _pair(value: Any) -> tuple[int, int]:
         return value, value
     numbers = [int(one) for one in value]
     return (numbers[0], numbers[-1]) if numbers else (1, 1)
+
+
+_READERS: Mapping[str, Callable[[_Called], Operation]] = {
+    **dict.fromkeys(("convolution", "_convolution"), _convolution),
+    **dict.fromkeys(("addmm", "mm", "bmm", "baddbmm", "linear"), _matrices),
+    **dict.fromkeys(("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"), _window),
+    **dict.fromkeys(("mean", "_adaptive_avg_pool2d", "adaptive_avg_pool2d"), _reduction),
+    **dict.fromkeys(_GLOBAL_MAX, _reduction),
+    **dict.fromkeys(_SOFTMAX, _softmax),
+    **dict.fromkeys(_FUSED, _fused),
+    "im2col": _unfold,
+}
+_PLAIN: Mapping[str, Kind] = {
+    **dict.fromkeys(_ACTIVATIONS, "activation"),
+    **dict.fromkeys(_SHAPES, "shape"),
+    **dict.fromkeys(("select", "slice", "index", "index_select", "gather"), "pick"),
+    **dict.fromkeys(_SUMS, "sum"),
+    **dict.fromkeys(_GATES, "gate"),
+    **dict.fromkeys(("cat", "stack"), "join"),
+    **dict.fromkeys(_NORMS, "norm"),
+}

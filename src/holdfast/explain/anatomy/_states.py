@@ -133,17 +133,23 @@ class States:
     def _mixed(self, step: Step, before: State) -> tuple[State, Effect]:
         operation = step.operation
         if operation.kind == "linear":
-            state = replace(before, depth=before.depth + operation.weighted)
-            if self._over_positions(step, before):
-                return replace(state, field=math.inf), Effect(mixing="token mlp")
-            return replace(state, channels=_channels(step)), Effect()
-        if operation.kind == "softmax":
-            if before.scores:
-                return replace(before, scores=operation.contracted, weighed=True), Effect()
-            return before, Effect()
+            return self._weighed_channels(step, before)
+        if operation.kind == "softmax" and before.scores:
+            return replace(before, scores=operation.contracted, weighed=True), Effect()
         if operation.kind == "product" and not before.scores:
             return replace(before, scores=operation.contracted), Effect()
-        # The second product, or a fused attention: positions are weighed by one another.
+        if operation.kind == "softmax":
+            return before, Effect()
+        return self._attended(operation, before)
+
+    def _weighed_channels(self, step: Step, before: State) -> tuple[State, Effect]:
+        state = replace(before, depth=before.depth + step.operation.weighted)
+        if self._over_positions(step, before):
+            return replace(state, field=math.inf), Effect(mixing="token mlp")
+        return replace(state, channels=_channels(step)), Effect()
+
+    def _attended(self, operation: Operation, before: State) -> tuple[State, Effect]:
+        """After the second product, or a fused attention: positions are weighed by one another."""
         compared = max(operation.contracted, 0 if before.weighed else before.scores)
         after = replace(before, scores=0, weighed=False)
         if operation.rows == 1 and before.places > 1:  # one query: a weighted mean

@@ -41,8 +41,9 @@ def shortcuts(graph: Graph, states: States, way: list[Step]) -> list[list[Step]]
         if step.operation.kind != "sum" or len(step.inputs) < 2:
             continue
         shorter = [number for number in step.inputs if number not in on_way]
-        for number in shorter:
+        for begin in shorter:
             side: list[Step] = []
+            number = begin
             while number in makers and number not in on_way and len(side) < _SHORT:
                 side.append(makers[number])
                 number = max(side[-1].inputs, key=lambda one: (states.of[one].depth, one))

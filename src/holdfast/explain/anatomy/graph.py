@@ -175,11 +175,11 @@ class _Stack:
     names: list[tuple[str, str]] = field(default_factory=list)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
     """Writes down each operation that has the image, or what came of it, among its inputs."""
 
     def __init__(self, net: nn.Module, image: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.steps: list[Step] = []
         self.layers: list[str] = []
         self.stack = _Stack()

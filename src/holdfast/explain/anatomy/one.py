@@ -77,7 +77,7 @@ def timm_anatomy(name: str, structures: Mapping[str, Structure] | None = None) -
     came = origin(name)
     row = _row(name, architecture, found)
     row |= {key: value for key, value in asdict(came).items() if key != "flags"}
-    settings = resolve_data_config(pretrained_cfg=config)
+    settings = resolve_data_config(pretrained_cfg=config)  # type: ignore[no-untyped-call]
     std = tuple(settings["std"])
     row |= {
         "flags": " ".join((*found.flags, *came.flags)) or None,
@@ -106,22 +106,16 @@ def timm_structure(name: str) -> Structure:
         raise BadValueError(
             f"timm cannot build {name}: {type(error).__name__}: {str(error)[:200]}"
         ) from error
-    size = tuple(net.pretrained_cfg["input_size"])
+    built: Any = net
+    size = tuple(built.pretrained_cfg["input_size"])
     return structure(net.eval(), (size[0], size[1], size[2]))
 
 
 def structure_key(name: str) -> str:
     """What decides the structure: architecture, input size, classes and what a tag may set."""
     config = _config(name)
-    extra = (
-        {key: value for key, value in config.get("custom_load", {}).items()}
-        if isinstance(config.get("custom_load"), dict)
-        else {}
-    )
-    sizes = (
-        f"{config.get('input_size')} {config.get('num_classes')} {config.get('fixed_input_size')}"
-    )
-    return f"{name.partition('.')[0]} {sizes} {config.get('pool_size')} {extra or ''}".strip()
+    settings = ("input_size", "num_classes", "fixed_input_size", "pool_size")
+    return " ".join([name.partition(".")[0], *(str(config.get(key)) for key in settings)])
 
 
 def failed_row(name: str, error: BaseException) -> Row:
@@ -143,7 +137,8 @@ def _config(name: str) -> dict[str, Any]:
         if "." in name and name not in tags:
             raise unknown_name("pretrained name of timm", name, tags)
         raise BadValueError(f"timm has no configuration for {name}")
-    return found.to_dict()
+    body: dict[str, Any] = found.to_dict()  # type: ignore[no-untyped-call]
+    return body
 
 
 def _row(name: str, architecture: str, found: Structure) -> Row:

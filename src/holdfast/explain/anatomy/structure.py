@@ -274,24 +274,32 @@ def _anti_aliased(reductions: list[tuple[Step, str]], first: Step | None) -> boo
 
 def _head(graph: Graph, states: States, way: list[Step]) -> tuple[str, int]:
     """What pools positions before the classifier, and the tensor that it pools."""
+    attends = any("Attention" in step.layer and "Pool" in step.layer for step in way)
     for step in reversed(way):
         operation, before = step.operation, step.inputs[0]
         if states.of[before].pooled and operation.kind != "join":
             continue
-        if operation.kind in ("global average", "global max") and states.of[step.outputs[0]].pooled:
-            return ("max" if operation.kind == "global max" else "average"), before
-        if operation.kind in ("sum", "join") and len(step.inputs) > 1:
-            pools = {_head_kind(graph, number) for number in step.inputs}
-            if {"global average", "global max"} <= pools:
-                return "other", before
-        if states.effects[step.place].mixing == "pool" and states.of[step.outputs[0]].pooled:
-            return "attention", before
-        if operation.kind == "pick" and _token(step, states):
-            pooling = any("Attention" in s.layer and "Pool" in s.layer for s in way)
-            return ("attention" if pooling else "token"), before
+        word = _pooling(graph, states, step)
+        if word == "token" and attends:
+            word = "attention"
+        if word:
+            return word, before
         if operation.kind == "conv" or states.effects[step.place].mixing is not None:
             return "none", step.outputs[0]
     return "none", graph.output
+
+
+def _pooling(graph: Graph, states: States, step: Step) -> str:
+    """How a step makes one position of all; empty where it does not."""
+    kind, pooled = step.operation.kind, states.of[step.outputs[0]].pooled
+    if kind in ("global average", "global max") and pooled:
+        return kind.removeprefix("global ")
+    if kind in ("sum", "join") and len(step.inputs) > 1:
+        pools = {_head_kind(graph, number) for number in step.inputs}
+        return "other" if {"global average", "global max"} <= pools else ""
+    if states.effects[step.place].mixing == "pool" and pooled:
+        return "attention"
+    return "token" if kind == "pick" and _token(step, states) else ""
 
 
 def _head_kind(graph: Graph, number: int) -> str:
