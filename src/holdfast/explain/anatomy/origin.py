@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from timm.models import _registry as registry
 
 _MIXED = {  # modules of timm that hold several families, which the names tell apart
-    "byobnet", "byoanet", "efficientnet", "metaformer", "maxxvit", "eva", "vision_transformer",
-    "deit", "mlp_mixer", "cspnet", "nfnet", "hrnet", "beit", "senet", "lcnetv2", "mobilenetv3",
+    "byobnet", "efficientnet", "metaformer", "maxxvit", "eva", "vision_transformer", "deit",
+    "mlp_mixer", "cspnet", "nfnet", "hrnet", "beit", "senet", "mobilenetv3",
 }  # fmt: skip
 _RESNETS = ("resnet", "resnetv2", "senet", "sknet", "resnest", "res2net", "tresnet")
+# Names with letters before the word that tells their family, such as gcresnext and cs3darknet.
+_INSIDE = {
+    "regnet": "regnet", "darknet": "darknet|edgenet", "resnet": "resne[tx]t?",
+}  # fmt: skip
+_SHORTER = (
+    ("vision_transformer", "vit"), ("swin_transformer_v2", "swinv2"), ("swin_transformer", "swin"),
+)  # fmt: skip
 _DATA = re.compile(
     r"in1k|in12k|in21k|in22k|inw21k|laion2b|laion400m|laiona|webli|datacompxl|datacomp1b|"
     r"dfn2b|dfn5b|dfndr2b|merged2b|lvd142m|lvd1689m|sat493m|yfcc100m|yfcc15m|ig1b|jft|cc12m|"
@@ -30,26 +37,41 @@ _NAMES = {
 _CLIP = {
     "openai", "clip", "metaclip", "metaclip2", "dfn2b", "dfn5b", "dfndr2b", "datacompxl",
     "datacomp1b", "laion2b", "laion400m", "laiona", "mclip", "mclip2", "tinyclip", "cc12m",
-    "yfcc15m",
+    "yfcc15m", "merged2b",
 }  # fmt: skip
-_METHODS = {
+_METHODS = {  # words of tags
     "mae": "mae", "fcmae": "fcmae", "mim": "mim", "dino": "dino", "dinov3": "dinov3",
     "lvd142m": "dinov2", "lvd1689m": "dinov3", "sat493m": "dinov3", "ijepa": "ijepa",
-    "seer": "seer", "merged2b": "clip", "swag": "weakly supervised", "wsl": "weakly supervised",
+    "seer": "seer", "swag": "weakly supervised", "wsl": "weakly supervised",
     "swsl": "semi-weakly supervised", "ssl": "semi-supervised", "ns": "noisy student",
-    "webli": "siglip", "sa1b": "segment anything",
+    "sa1b": "segment anything",
 }  # fmt: skip
-_LANGUAGE = ("qwen", "gemma", "pali", "deepseek", "florence", "radio", "eupe", "mobilenetv5")
+# Parts of architectures and tags that name a method whatever else the tag says.
+_ABOVE = (
+    ("language", re.compile("qwen|gemma|pali|deepseek|florence|mobilenetv5|pe_lang")),
+    ("multi-teacher", re.compile("radio|eupe")),  # AM-RADIO, EUPE: several models are imitated
+    ("siglip", re.compile("siglip")),
+    ("tips", re.compile("tipsv2")),
+)
+# Parts of architectures that name a method where the tag does not.
+_BELOW = (
+    ("clip", re.compile(r"_clip(_|$)|pe_core")),
+    ("autoregressive", re.compile("^aimv2")),
+    ("segment anything", re.compile("^sam2_|^samvit")),
+    ("mim", re.compile(r"^(beit(v2|3)?|eva(02)?)_")),
+)
 _OBJECTIVES = {
-    "clip": "contrastive", "siglip": "contrastive", "mae": "masked", "fcmae": "masked",
-    "mim": "masked", "dino": "self-distillation", "dinov2": "self-distillation",
-    "dinov3": "self-distillation", "ijepa": "joint embedding", "seer": "clustering",
-    "language": "language", "segment anything": "segmentation",
+    "clip": "contrastive", "siglip": "contrastive", "tips": "contrastive", "mae": "masked",
+    "fcmae": "masked", "mim": "masked", "dino": "self-distillation",
+    "dinov2": "self-distillation", "dinov3": "self-distillation", "ijepa": "joint embedding",
+    "seer": "clustering", "language": "language", "autoregressive": "autoregressive",
+    "segment anything": "segmentation", "multi-teacher": "distillation",
 }  # fmt: skip
-_IMPLIED = {
+_IMPLIED = {  # data of methods that a tag does not name apart
     "dino": "in1k", "openai": "wit_400m", "fcmae": "in1k", "mae": "in1k", "swag": "instagram_3.6b",
-    "seer": "instagram_1b", "metaclip2": "metaclip2_worldwide", "mclip": "dfndr2b",
+    "seer": "instagram_1b", "metaclip2": "metaclip2_worldwide", "mclip": "datacompdr",
 }  # fmt: skip
+_LATER = ("ft", "lc")  # fine-tuned; a linear classifier upon frozen features
 _DISTILLED = ("dist", "distilled", "ssld")
 _ADVERSARIAL = ("ap", "adv")
 
@@ -79,23 +101,22 @@ class Origin:
 
 
 def origin(name: str) -> Origin:
-    """Read a name of timm, such as `vit_base_patch16_clip_224.laion2b_ft_in1k`."""
-    architecture, _, tag = name.partition(".")
+    """Read a name of timm, such as `vit_base_patch16_clip_224.laion2b_ft_in1k`.
+
+    A name without a tag is that of its default weights; an old name (`adv_inception_v3`) is that
+    of the tag that it became.
+    """
+    architecture, _, tag = full_name(name).partition(".")
     words = [word for word in tag.split("_") if word]
     first, later = _split(words)
     method: str | None = _method(architecture, first)
-    data = _named(first)
+    data, followed = _named(first), _named(later)
     if not data:
         data = [_IMPLIED[word] for word in first if word in _IMPLIED][:1]
-    followed = _named(later)
     if method == "supervised" and len(data) > 1:  # such as ssld_stage1_in22k_in1k
         data, followed = data[:1], [*data[1:], *followed]
-    flags: tuple[str, ...] = ()
     if method == "supervised" and not data:
         method = None
-    if not data:
-        said = f"the tag {tag!r}" if tag else "a name without a tag"
-        flags = (f"{said[0].upper()}{said[1:]} does not say on which data it was trained.",)
     return Origin(
         family=family(architecture),
         tag=tag,
@@ -103,28 +124,50 @@ def origin(name: str) -> Origin:
         pretraining_data=data[0] if data else None,
         fine_tuning_data=", ".join(followed) or None,
         objective=_objective(method, architecture, words) if method else None,
-        flags=flags,
+        flags=_unknown(tag, method, data),
     )
 
 
+def full_name(name: str) -> str:
+    """Architecture and tag that timm takes for a name: of an old name, or without a tag."""
+    current = registry.get_deprecated_models().get(name) or name
+    architecture, _, tag = current.partition(".")
+    if tag or not registry.is_model(architecture):
+        return current
+    config = registry.get_pretrained_cfg(architecture)
+    return f"{architecture}.{config.tag}" if config is not None and config.tag else architecture
+
+
 def family(architecture: str) -> str:
-    """Family of an architecture: timm's module, or the first word where that holds several."""
+    """Family of an architecture: timm's module, or a word of the name where that holds several."""
     module = registry._model_to_module.get(architecture, "")  # noqa: SLF001 - no public way
     plain = re.sub(r"^(tf|gluon|legacy|ssl|swsl|ig|eca|dm|nf|gc|test)_", "", architecture)
     word = re.match(r"[a-z]+?(?:v\d+)?(?=[_\d]|$)", plain)
-    if module in _RESNETS or not module:
-        return module or (word[0] if word else plain)
-    if module in _MIXED and word:
+    if module in _RESNETS:
+        return module
+    if module in ("byobnet", "cspnet"):
+        inside = (name for name, part in _INSIDE.items() if re.search(part, plain))
+        return next(inside, word[0] if word else plain)
+    if (module in _MIXED or not module) and word:
         return word[0]
-    return module
+    for long, short in _SHORTER:
+        module = module.replace(long, short)
+    return module or plain
+
+
+def _unknown(tag: str, method: str | None, data: Sequence[str]) -> tuple[str, ...]:
+    said = f"The tag {tag!r}" if tag else "A name without a tag"
+    if method is None:
+        return (f"{said} does not say how and on which data it was trained.",)
+    if not data:
+        return (f"{said} does not say on which data it was trained.",)
+    return ()
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Words of the first training, and of what followed."""
-    if "ft" not in words:
-        return list(words), []
-    place = words.index("ft")
-    return list(words[:place]), [word for word in words[place + 1 :] if word != "ft"]
+    place = next((i for i, word in enumerate(words) if word in _LATER), len(words))
+    return list(words[:place]), [word for word in words[place:] if word not in _LATER]
 
 
 def _named(words: Sequence[str]) -> list[str]:
@@ -134,25 +177,21 @@ def _named(words: Sequence[str]) -> list[str]:
 
 def _method(architecture: str, words: Sequence[str]) -> str:
     text = "_".join([architecture, *words])
-    if any(part in text for part in _LANGUAGE):
-        return "language"
-    if "siglip" in architecture:
-        return "siglip"
+    for method, part in _ABOVE:
+        if part.search(text):
+            return method
     for word in words:
-        if word in _METHODS and word != "webli":
+        if word in _METHODS:
             return _METHODS[word]
-    if any(word in _CLIP for word in words) or "_clip_" in f"{architecture}_":
+    if any(word in _CLIP for word in words):
         return "clip"
-    if "webli" in words:
-        return "siglip"
-    # BEiT and its kin are pretrained by masked images, whatever their tag says.
-    return "mim" if re.match(r"beit(v2)?_", architecture) else "supervised"
+    return next((method for method, part in _BELOW if part.search(architecture)), "supervised")
 
 
 def _objective(method: str, architecture: str, words: Sequence[str]) -> str:
     if method in _OBJECTIVES:
         return _OBJECTIVES[method]
-    if any(word in _ADVERSARIAL for word in words) or architecture.startswith(("adv_", "ens_adv_")):
+    if any(word in _ADVERSARIAL for word in words):
         return "adversarial"
     if any(word in _DISTILLED for word in words) or "distilled" in architecture:
         return "distillation"

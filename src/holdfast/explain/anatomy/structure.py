@@ -256,7 +256,8 @@ def _kind(graph: Graph, states: States, stem: list[Step]) -> str:
         return "hybrid"
     if mlps and convs < _HYBRID * mlps:
         return "mlp"
-    return "convolutional" if convs or counts["pool"] or counts["reducing"] or stem else "mlp"
+    windows = any(step.operation.spatial for step in graph.steps)
+    return "convolutional" if windows else "mlp"
 
 
 def _shortcut_kind(states: States, sides: list[list[Step]]) -> str:
