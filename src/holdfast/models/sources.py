@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from holdfast.core.errors import BadTypeError, BadValueError, UnknownNameError, unknown_name
 from holdfast.models.classifier import Card, Classifier
 from holdfast.models.declared import declared_preprocessing
-from holdfast.models.loading import Built, Part, Request, load_weights
+from holdfast.models.loading import UNTRAINED, Built, Part, Request, load_weights
 from holdfast.models.preprocessing import Preprocessing
-from holdfast.models.saved import is_saved, read_saved
+from holdfast.models.saved import SavedModel, is_saved, read_saved
 from holdfast.models.weights import read_weights
 
 Model = str | nn.Module | Classifier | Callable[[Tensor], Tensor]
@@ -32,6 +32,8 @@ _SOURCES = {
     "backbone": "holdfast.models.backbones",
 }
 _FILE_SOURCE = "holdfast.models.file_source"
+_SURGERY = "holdfast.models.surgery"
+CHANGED = " + "  # between a model and a change of it
 
 
 class Source(Protocol):
@@ -71,7 +73,8 @@ def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person m
         model: `timm:NAME`, `timm:hf-hub:ORG/NAME`, `torchvision:NAME`, `open_clip:ARCH/TAG`,
             `backbone:ID`, `small:NAME`, `nb201:CELL`, `FILE.py:FUNCTION`; or a module or callable
             that takes float images [B, C, H, W] in [0, 1] and gives logits [B, K]. A module is put
-            in evaluation mode, in place.
+            in evaluation mode, in place. Changes of `holdfast.models.surgery` may follow a name:
+            `timm:NAME + low_pass(std=0.5)`; they are made in order when the weights are in.
         weights: Checkpoint to load instead of pretrained weights.
         weights_part: `backbone` leaves the last layer fresh, drawn from a keyed generator.
         classes: Number of classes; None takes what the weights have.
@@ -96,6 +99,20 @@ def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person m
         raise BadValueError(f"init_seed must be 0 or more, got {init_seed}")
     place = _device(device, model)
     path = None if weights is None else Path(weights)
+    if isinstance(model, str) and CHANGED in model:
+        base, texts = split_changes(model)
+        changes = _changes(texts)  # a misspelt one is told before anything is fetched
+        found = load_model(
+            base,
+            weights=weights,
+            weights_part=weights_part,
+            classes=classes,
+            device=place,
+            preprocessing=preprocessing,
+            pretrained=pretrained,
+            init_seed=init_seed,
+        )
+        return _changed(found, changes)
     if isinstance(model, Classifier) and path is None and preprocessing is None:
         return _with_classes(model.to(place), classes)
     if isinstance(model, str):
@@ -121,6 +138,12 @@ def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person m
         flags=built.flags,
     )
     return _with_classes(Classifier(built.net, card, place).probe(), classes)
+
+
+def split_changes(text: str) -> tuple[str, tuple[str, ...]]:
+    """A model's spec and the changes that follow it: `timm:NAME + low_pass(std=0.5)`."""
+    model, *changes = (part.strip() for part in text.split(CHANGED))
+    return model, tuple(changes)
 
 
 def model_names(source: str) -> list[str]:
@@ -177,10 +200,25 @@ def _from_name(request: Request) -> Built:
     raise _unknown(text)
 
 
+def _changes(texts: Sequence[str]) -> list[Any]:
+    surgery: Any = importlib.import_module(_SURGERY)
+    changes: list[Any] = surgery.parse_changes(texts)
+    return changes
+
+
+def _changed(classifier: Classifier, changes: Sequence[Any]) -> Classifier:
+    for change in changes:
+        classifier = change.change(classifier)
+    return classifier
+
+
 def _from_folder(request: Request, folder: Path) -> Built:
     """Build the network that training left in a folder, with its weights or those of a file."""
     saved = read_saved(folder)
     own = folder / saved.weights if request.pretrained else None
+    base, texts = split_changes(saved.name)
+    if texts:
+        return _changed_folder(request, saved, base, texts, request.weights or own)
     built = _from_name(
         replace(
             request,
@@ -191,6 +229,34 @@ def _from_folder(request: Request, folder: Path) -> Built:
         )
     )
     return replace(built, preprocessing=saved.preprocessing)
+
+
+def _changed_folder(
+    request: Request, saved: SavedModel, base: str, texts: Sequence[str], weights: Path | None
+) -> Built:
+    """Build a network, change it, and load what training made of the changed one."""
+    bare = load_model(
+        base,
+        classes=request.classes or saved.classes,
+        device="cpu",
+        pretrained=False,
+        init_seed=request.init_seed,
+    )
+    changed = _changed(bare, _changes(texts))
+    fresh = changed.card.fresh_keys
+    net: Any = changed.net
+    if weights is not None:
+        what = f"the weights in {weights}"
+        fresh = load_weights(net, read_weights(weights), part=request.part, what=what)
+    flags = changed.card.flags if weights is None else changed.card.flags - UNTRAINED
+    return Built(
+        net=net,
+        preprocessing=saved.preprocessing,
+        identity=changed.card.identity,
+        source_digest=changed.card.source_digest,
+        fresh_keys=fresh,
+        flags=flags,
+    )
 
 
 def _unknown(text: str) -> UnknownNameError | BadValueError:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+from pydantic import model_validator
 
 from holdfast.records._parts import Number, Part
 from holdfast.records.explanations._base import Explanation, Value
@@ -48,14 +51,32 @@ class Odds(Part):
     odds_ratio: Number  # of the table (wins, losses; losses, wins); infinite where none lost
     p_value: Number
 
+    @model_validator(mode="before")
+    @classmethod
+    def _infinite(cls, data: Any) -> Any:
+        """JSON has no infinity and holds null; the counts tell it from no data."""
+        if isinstance(data, dict) and data.get("odds_ratio") is None:
+            lossless = data.get("wins") and not data.get("losses")
+            return {**data, "odds_ratio": math.inf if lossless else math.nan}
+        return data
+
 
 class BestOf(Part):
-    """Best configuration of a data set by the sum of its accuracies."""
+    """Best configuration of a data set: highest Borda there, then the highest sum.
+
+    Attributes:
+        dataset: Its name.
+        backbone: Of the best.
+        loss: Of the best.
+        accuracies: Of the best, one a metric.
+        tied: Others with the same Borda, `backbone with loss`.
+    """
 
     dataset: str
     backbone: str
     loss: str
     accuracies: tuple[Number, ...]
+    tied: tuple[str, ...] = ()
 
 
 class Protocol(Part):
@@ -96,12 +117,25 @@ class Proxy(Part):
 
 
 class FineTuning(Explanation):
-    """The whole grid."""
+    """The whole grid.
+
+    Attributes:
+        metrics: Names of the accuracies, the order of every tuple of them.
+        rows: Of the table.
+        protocols: Each on its own.
+        proxies: Of the cheap protocols.
+        lost_workers: Accuracies that are no multiples of the usual test size.
+        headline: The answer in one sentence.
+        mac_global: Mean absolute correlation of the metrics over all rows of the first
+            protocol, data sets together.
+        datasets: In alphabetical order.
+    """
 
     metrics: tuple[str, ...]
     rows: int
     protocols: tuple[Protocol, ...]
     proxies: tuple[Proxy, ...]
-    lost_workers: int = 0  # accuracies that are no multiples of the usual test size
+    lost_workers: int = 0
     headline: str = ""
     mac_global: Number = math.nan
+    datasets: tuple[str, ...] = ()

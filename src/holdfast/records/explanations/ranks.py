@@ -17,10 +17,11 @@ class RankedModel(Part):
         model: Its name.
         clean: Accuracy on clean images.
         perturbed: Mean accuracy over the conditions.
-        clean_rank: Place by `clean` among the models that have both.
-        perturbed_rank: Place by `perturbed`.
+        clean_rank: Place by `clean`, among the models that have both; with tables of timm, among
+            all of the table.
+        perturbed_rank: Place by `perturbed`, likewise.
         rank_diff: clean_rank - perturbed_rank: positive moved up.
-        slope: Of accuracy against level, with its interval over the levels.
+        slope: Of accuracy against level, clean being level 0, with its interval over the levels.
         r_squared: Of that line.
         effective: Accuracy under perturbation above what its clean accuracy predicts.
         borda: Sum over conditions of its rank from below, ties at their least place.
@@ -29,7 +30,8 @@ class RankedModel(Part):
         geometric: Geometric mean of them.
         constant: Whether it looks like one that gives one answer to everything.
         published: Rank difference that the table itself states; None where it states none.
-        levels: Accuracy at each level, 0 is clean; of the one condition that has levels.
+        levels: Accuracy at each level, 0 is clean; the mean over perturbations where several
+            have the same levels. Empty without levels.
     """
 
     model: str
@@ -73,7 +75,8 @@ class Ranks(Explanation):
 
     Attributes:
         perturbation: Name of the perturbation, or of the set of conditions.
-        conditions: What was averaged.
+        conditions: What was averaged, such as `gaussian_noise 0.1`.
+        metric: What is ranked, higher is better.
         models: By place under perturbation, the best first.
         agreements: Between clean, perturbed, slope, Borda and others.
         line: Behind the effective robustness.
@@ -81,6 +84,7 @@ class Ranks(Explanation):
 
     perturbation: str
     conditions: tuple[str, ...] = ()
+    metric: str = "accuracy"
     models: tuple[RankedModel, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     line: AccuracyLine = AccuracyLine()

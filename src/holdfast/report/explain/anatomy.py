@@ -30,6 +30,7 @@ _COUNTED = {
     "kind": "What mixes positions",
     "stem": "Stem",
     "stem_pool": "Pool of the stem",
+    "downsampling": "Downsampling",
     "anti_aliased": "Anti-aliased downsampling",
     "head_pool": "Pooling before the head",
     "norms": "Normalization",
@@ -94,6 +95,8 @@ def _counts(fine: pl.DataFrame) -> Block:
 
 def _bars(fine: pl.DataFrame, key: str) -> Figure:
     values = fine[key].cast(pl.String).fill_null("unknown")
+    if key == "downsampling":
+        values = pl.Series([_runs(word or "none") for word in values])
     if key == "anti_aliased":
         values = values.replace({"true": "yes", "false": "no"})
     counts = values.value_counts(sort=True).head(_BARS).rows()
