@@ -12,6 +12,8 @@ from holdfast.explain.anatomy.graph import Graph, Step
 
 Mixing = Literal["conv", "attention", "token mlp", "pool"]
 _NEARLY_ALL = 0.9  # of the positions; a class token or two may be beside them
+_TOKENS = 2  # class tokens: one, and one for distillation
+_SQUARE = 4  # numbers in a window of two by two
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,17 @@ class States:
     def _reduced(self, operation: Operation, before: State) -> tuple[State, Effect]:
         if before.places > 1 and operation.reduced >= _NEARLY_ALL * before.places:
             return replace(before, field=math.inf, pooled=True, size=(1, 1)), Effect()
+        if operation.kind == "global max" and operation.reduced == _SQUARE < before.places:
+            # Tokens in an order in which the largest of four is that of a square (Hiera).
+            return (
+                replace(
+                    before,
+                    field=before.field + before.jump,
+                    jump=2 * before.jump,
+                    size=(before.size[0] // 2, before.size[1] // 2),
+                ),
+                Effect(2, "pool", "max"),
+            )
         return before, Effect()
 
     def _mixed(self, step: Step, before: State) -> tuple[State, Effect]:
@@ -179,18 +192,30 @@ class States:
             number = maker.inputs[0]
         return False
 
+    def _strided_pick(self, step: Step, before: State) -> tuple[State, Effect]:
+        """Slices come in pairs, one a side; rows count as the reduction, columns follow."""
+        factor = step.operation.stride[0]
+        sides = [
+            (old, new)
+            for old, new in zip(step.shapes[0], step.shape, strict=True)
+            if old != new and new == -(-old // factor)
+        ]
+        if len(sides) != 1 or sides[0][0] not in before.size:
+            return before, Effect()
+        old, new = sides[0]
+        height, width = before.size
+        if height == old and height >= width:
+            state = replace(before, jump=before.jump * factor, size=(new, width))
+            return state, Effect(factor, None, "subsampling")
+        return replace(before, size=(height, new)), Effect()
+
     def _reshaped(self, step: Step, before: State) -> tuple[State, Effect]:
         """Slices with a stride, and blocks of pixels that become channels."""
         operation, shape = step.operation, step.shape
+        if operation.kind == "pick" and picks_token(step):
+            return replace(before, pooled=True, size=(1, 1)), Effect()
         if operation.stride[0] > 1 and before.places > 1:
-            # Two slices, one a side, make one reduction: rows count, columns follow.
-            rows = step.shapes[0].index(before.size[0]) if before.size[0] in step.shapes[0] else -1
-            if rows >= 0 and shape[rows] * operation.stride[0] == before.size[0]:
-                factor = operation.stride[0]
-                size = (before.size[0] // factor, before.size[1])
-                state = replace(before, jump=before.jump * factor, size=size)
-                return state, Effect(factor, None, "strided pick")
-            return replace(before, size=(before.size[0], _other(shape, before))), Effect()
+            return self._strided_pick(step, before)
         factor = _block(shape, before)
         if factor > 1:
             size = (before.size[0] // factor, before.size[1] // factor)
@@ -211,9 +236,17 @@ def _channels(step: Step) -> int:
     return step.shape[1 if along else -1]
 
 
-def _other(shape: tuple[int, ...], before: State) -> int:
-    halves = [side for side in shape if side * 2 == before.size[1]]
-    return halves[0] if halves else before.size[1]
+def picks_token(step: Step) -> bool:
+    """Whether a class token, or two, are taken out of [1, N, C] or of its heads [1, H, N, C]."""
+    before, after = step.shapes[0], step.shape
+    if len(before) == 4 and len(after) == 4:
+        kept = (before[0], before[1], before[3]) == (1, after[1], after[3])
+        return kept and after[2] <= _TOKENS < before[2]
+    if len(before) != 3 or not after:
+        return False
+    batch, places, channels = before
+    taken = math.prod(after) // channels
+    return batch == 1 and after[-1] == channels and taken <= _TOKENS < places
 
 
 def _block(shape: tuple[int, ...], before: State) -> int:
@@ -246,4 +279,6 @@ def _word(operation: Operation) -> str:
         if not operation.learned:
             return "blur"
         return "strided conv"
-    return {"max": "max", "average": "average"}.get(operation.kind, operation.kind)
+    if operation.kind == "unfold" and operation.kernel == operation.stride:
+        return "space to depth"
+    return operation.kind

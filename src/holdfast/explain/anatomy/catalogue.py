@@ -25,7 +25,7 @@ from holdfast.explain.anatomy.one import (
 from holdfast.explain.anatomy.structure import Structure
 from holdfast.records.explanations import ANATOMY_COLUMNS
 
-DEFINITIONS = 1  # of the columns of a structure; another one makes old caches void
+DEFINITIONS = 3  # of the columns of a structure; another one makes old caches void
 _FEW = 24  # structures up to which a process more takes longer to begin than it saves
 
 

@@ -11,9 +11,10 @@ import timm
 import torch
 from timm.data.config import resolve_data_config
 from torch import nn
+from torchvision.models import get_model_weights
 
 from holdfast.core.errors import BadValueError, unknown_name
-from holdfast.explain.anatomy.origin import Origin, family, origin
+from holdfast.explain.anatomy.origin import family, full_name, origin
 from holdfast.explain.anatomy.structure import Structure, structure
 from holdfast.models import Classifier, Preprocessing, load_model
 from holdfast.records.explanations import ANATOMY_COLUMNS
@@ -52,6 +53,9 @@ def anatomy(model: str | nn.Module | Classifier) -> Row:
     found = structure(classifier.net, (wanted.channels, *sides))
     row = _row(name, name.partition(":")[2] or name, found)
     row |= _of_preprocessing(wanted) | {"classes": classifier.classes, "input_size": sides[0]}
+    if wanted.input_size is None:
+        any_size = f"It takes any size; multiply-adds are those of {_MOST} pixels."
+        row["flags"] = " ".join((*found.flags, any_size))
     return _named_origin(row, name)
 
 
@@ -65,17 +69,15 @@ def timm_anatomy(name: str, structures: Mapping[str, Structure] | None = None) -
     Raises:
         UnknownNameError: No such architecture or tag.
         BadValueError: It cannot be built or does not run; the message says why.
+
+    A name without a tag has the configuration and origin of its default weights.
     """
-    architecture = name.partition(".")[0]
-    if not timm.is_model(architecture):
-        raise unknown_name("architecture of timm", architecture, timm.list_models())
     config = _config(name)
-    key = structure_key(name)
-    found = (structures or {}).get(key)
+    found = (structures or {}).get(structure_key(name))
     if found is None:
         found = timm_structure(name)
     came = origin(name)
-    row = _row(name, architecture, found)
+    row = _row(name, full_name(name).partition(".")[0], found)
     row |= {key: value for key, value in asdict(came).items() if key != "flags"}
     settings = resolve_data_config(pretrained_cfg=config)  # type: ignore[no-untyped-call]
     std = tuple(settings["std"])
@@ -101,7 +103,7 @@ def timm_structure(name: str) -> Structure:
     """
     try:
         with torch.device("meta"):
-            net = timm.create_model(name, pretrained=False)
+            net = timm.create_model(full_name(name), pretrained=False)
     except Exception as error:  # a network may raise anything
         raise BadValueError(
             f"timm cannot build {name}: {type(error).__name__}: {str(error)[:200]}"
@@ -115,7 +117,8 @@ def structure_key(name: str) -> str:
     """What decides the structure: architecture, input size, classes and what a tag may set."""
     config = _config(name)
     settings = ("input_size", "num_classes", "fixed_input_size", "pool_size")
-    return " ".join([name.partition(".")[0], *(str(config.get(key)) for key in settings)])
+    architecture = full_name(name).partition(".")[0]
+    return " ".join([architecture, *(str(config.get(key)) for key in settings)])
 
 
 def failed_row(name: str, error: BaseException) -> Row:
@@ -131,11 +134,16 @@ def failed_row(name: str, error: BaseException) -> Row:
 
 
 def _config(name: str) -> dict[str, Any]:
-    found = timm.get_pretrained_cfg(name)
+    current = full_name(name)
+    architecture = current.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise unknown_name("architecture of timm", architecture, timm.list_models())
+    try:
+        found = timm.get_pretrained_cfg(current)
+    except RuntimeError as error:  # its word for a tag that does not exist
+        tags = timm.list_pretrained(f"{architecture}.*")
+        raise unknown_name("pretrained model of timm", name, tags) from error
     if found is None:
-        tags = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
-        if "." in name and name not in tags:
-            raise unknown_name("pretrained name of timm", name, tags)
         raise BadValueError(f"timm has no configuration for {name}")
     body: dict[str, Any] = found.to_dict()  # type: ignore[no-untyped-call]
     return body
@@ -170,10 +178,22 @@ def _named_origin(row: Row, name: str) -> Row:
     short = row["architecture"].partition("(")[0].partition(".")[0]
     row["family"] = family(short) if short else name
     if name.startswith("torchvision:"):
-        came: Origin = origin(f"{short}.tv_in1k")
-        row |= {"pretraining": came.pretraining, "pretraining_data": came.pretraining_data}
-        row["objective"] = came.objective
+        came = origin(f"{short}.{_torchvision_tag(short, name.partition('.')[2])}")
+        row |= {
+            "pretraining": came.pretraining,
+            "pretraining_data": came.pretraining_data,
+            "fine_tuning_data": came.fine_tuning_data,
+            "objective": came.objective,
+        }
     return row
+
+
+def _torchvision_tag(architecture: str, weights: str) -> str:
+    """What timm would say of weights of torchvision, its default ones where none are named."""
+    said = weights or get_model_weights(architecture).DEFAULT.name
+    if "SWAG" not in said:
+        return "tv_in1k"
+    return "swag_lc_in1k" if "LINEAR" in said else "swag_ft_in1k"
 
 
 def _listed(values: Any) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from holdfast.explain.anatomy._operations import activation_name
-from holdfast.explain.anatomy._states import States
+from holdfast.explain.anatomy._states import States, picks_token
 from holdfast.explain.anatomy._ways import first_steps, main_way, shortcuts
 from holdfast.explain.anatomy.graph import Graph, Step, trace
 
@@ -21,8 +21,10 @@ _NORM_WORDS = {
     "EvoNorm": "evonorm", "StdConv": "weight standardization", "Affine": "affine",
     "L2Norm": "l2", "SimpleNorm": "simple",
 }  # fmt: skip
+# What may stand between a pool and where it meets another one.
+_AFTER_POOL = ("shape", "pick", "linear", "gate", "norm")
 _CLASS_ACTIVATIONS = {"QuickGELU": "quickgelu", "StarReLU": "star relu", "SquaredReLU": "relu^2"}
-_HYBRID = 0.5  # spatial convolutions a layer of attention, from which on a network is a hybrid
+_HYBRID = 0.3  # spatial convolutions a layer of attention, from which on a network is a hybrid
 _FEW = 0.1  # layers of attention a spatial convolution, up to which it stays convolutional
 
 
@@ -32,9 +34,10 @@ class Structure:
 
     Attributes:
         kind: By what mixes positions after the stem. `attention` and `mlp`: attention, or weight
-            matrices over positions; `hybrid`: attention beside at least one spatial convolution in
-            two layers of it, those that reduce the resolution not counted; else `convolutional`.
-            A pool with learned queries at the end counts as no attention.
+            matrices over positions; `hybrid`: attention beside at least 0.3 spatial convolutions a
+            layer of it, those that cut patches (stride at least the kernel) not counted; else, or
+            with at most one layer of attention in ten convolutions, `convolutional`. A pool with
+            learned queries at the end counts as no attention.
         stem: Convolutions and pools from the image to the first fork (a residual block, branches)
             or convolution of groups; of a network without forks, the first convolution and a pool
             right after it.
@@ -245,9 +248,9 @@ def _kind(graph: Graph, states: States, stem: list[Step]) -> str:
         pooling = "Attention" in step.layer and "Pool" in step.layer
         if effect.mixing == "attention" and pooling:
             continue
-        if effect.mixing == "conv" and effect.reduction > 1:
-            counts["reducing"] += 1
-            continue
+        operation = step.operation
+        if effect.mixing == "conv" and max(operation.kernel) <= max(operation.stride):
+            continue  # it cuts patches: no position sees its neighbours'
         counts[effect.mixing] += 1
     attention, convs, mlps = counts["attention"], counts["conv"], counts["token mlp"]
     if attention and convs < _HYBRID * attention:
@@ -278,7 +281,10 @@ def _head(graph: Graph, states: States, way: list[Step]) -> tuple[str, int]:
     attends = any("Attention" in step.layer and "Pool" in step.layer for step in way)
     for step in reversed(way):
         operation, before = step.operation, step.inputs[0]
-        if states.of[before].pooled and operation.kind != "join":
+        if all(states.of[number].pooled for number in step.inputs):
+            several = _several(graph, step)
+            if several is not None:
+                return "other", several
             continue
         word = _pooling(graph, states, step)
         if word == "token" and attends:
@@ -295,34 +301,31 @@ def _pooling(graph: Graph, states: States, step: Step) -> str:
     kind, pooled = step.operation.kind, states.of[step.outputs[0]].pooled
     if kind in ("global average", "global max") and pooled:
         return kind.removeprefix("global ")
-    if kind in ("sum", "join") and len(step.inputs) > 1:
-        pools = {_head_kind(graph, number) for number in step.inputs}
-        return "other" if {"global average", "global max"} <= pools else ""
     if states.effects[step.place].mixing == "pool" and pooled:
         return "attention"
-    return "token" if kind == "pick" and _token(step, states) else ""
+    return "token" if kind == "pick" and picks_token(step) else ""
 
 
-def _head_kind(graph: Graph, number: int) -> str:
+def _several(graph: Graph, step: Step) -> int | None:
+    """What is pooled in two ways that a sum or a join brings together; None where it is not."""
+    if step.operation.kind not in ("sum", "join") or len(step.inputs) < 2:
+        return None
     makers = graph.makers()
+    pools = [pool for pool in (_pool_behind(makers, n) for n in step.inputs) if pool is not None]
+    words = {"token" if pool.operation.kind == "pick" else pool.operation.kind for pool in pools}
+    return pools[0].inputs[0] if len(words) > 1 else None
+
+
+def _pool_behind(makers: dict[int, Step], number: int) -> Step | None:
     while number in makers:
         step = makers[number]
-        if step.operation.kind.startswith("global"):
-            return step.operation.kind
-        if step.operation.kind not in ("shape", "pick"):
-            return ""
+        kind = step.operation.kind
+        if kind.startswith("global") or (kind == "pick" and picks_token(step)):
+            return step
+        if kind not in _AFTER_POOL:
+            return None
         number = step.inputs[0]
-    return ""
-
-
-def _token(step: Step, states: States) -> bool:
-    """Whether one token of all of them goes on."""
-    shape = step.shapes[0]
-    many = states.of[step.inputs[0]].places
-    if len(shape) != 3 or many <= 1:
-        return False
-    picked = math.prod(shape) // max(1, math.prod(step.shape))
-    return picked >= many
+    return None
 
 
 def _norms(graph: Graph) -> str:

@@ -1,0 +1,70 @@
+"""Which change helps, if any does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from holdfast.records.explanations import Advised, Consequence
+
+_CLEAN = "clean"
+
+
+def ordered(advised: Sequence[Advised], noise: str, clean_loss: float) -> list[Advised]:
+    """Best first: acceptable on clean images before others, then by gain under noise.
+
+    What does not apply or failed comes last.
+    """
+
+    def key(one: Advised) -> tuple[bool, bool, float]:
+        if one.status != "measured":
+            return (True, True, 0.0)
+        lost = -_measured(one, _CLEAN)
+        return (False, lost > clean_loss, -_measured(one, noise))
+
+    return sorted(advised, key=key)
+
+
+def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: float) -> str:
+    """One sentence: the first that gains enough and loses little, or that none does."""
+    measured = [one for one in advised if one.status == "measured"]
+    if not measured:
+        return "No change could be measured, so none is advised."
+    good = [
+        one
+        for one in measured
+        if _measured(one, noise) >= gain and _measured(one, _CLEAN) >= -clean_loss
+    ]
+    if not good:
+        return (
+            f"No change that was tried gains {100 * gain:g} points or more under {noise} at a "
+            f"loss of at most {100 * clean_loss:g} on clean images."
+        )
+    best = max(good, key=lambda one: _measured(one, noise))
+    found, clean = consequence(best, noise), consequence(best, _CLEAN)
+    sure = found.measured.low > 0
+    return (
+        f"{best.change} gains {_points(found)} under {noise} and changes clean accuracy by "
+        f"{_points(clean)}"
+        + ("." if sure else "; that it gains at all is not certain on these images.")
+    )
+
+
+def consequence(one: Advised, condition: str) -> Consequence:
+    """What a change does under a condition that was measured."""
+    return next(part for part in one.consequences if part.condition == condition)
+
+
+def _measured(one: Advised, condition: str) -> float:
+    found = [part for part in one.consequences if part.condition == condition]
+    value = found[0].measured.value if found else math.nan
+    return -math.inf if math.isnan(value) else value
+
+
+def _points(part: Consequence) -> str:
+    value, low, high = (100 * one for one in _bounds(part))
+    return f"{value:+.1f} points [{low:.1f}, {high:.1f}]"
+
+
+def _bounds(part: Consequence) -> tuple[float, float, float]:
+    return part.measured.value, part.measured.low, part.measured.high
