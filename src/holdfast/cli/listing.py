@@ -32,6 +32,7 @@ class What(StrEnum):
     OBJECTIVES = "objectives"
     AUGMENTATIONS = "augmentations"
     STEPS = "steps"
+    CHANGES = "changes"
 
 
 @guarded
@@ -40,7 +41,8 @@ def listing(
         What,
         typer.Argument(
             help="models, data, corruptions, attacks, metrics; for a search: spaces, tables, "
-            "searchers, proxies; for a training: presets, objectives, augmentations, steps."
+            "searchers, proxies; for a training: presets, objectives, augmentations, steps; "
+            "changes of a model."
         ),
     ],
     pattern: Annotated[
@@ -63,6 +65,7 @@ def listing(
         What.OBJECTIVES: _objectives,
         What.AUGMENTATIONS: _augmentations,
         What.STEPS: _steps,
+        What.CHANGES: _changes,
     }[what]()
     kept = [row for row in rows if pattern.lower() in row[0].lower()]
     if json_lines:
@@ -190,6 +193,13 @@ def _steps() -> tuple[tuple[str, ...], Rows]:
 
     rows: Rows = [(STEPS[name]().spec, first_line(STEPS[name])) for name in STEPS]
     return ("step, with its settings", "what it does"), rows
+
+
+def _changes() -> tuple[tuple[str, ...], Rows]:
+    from holdfast.models.surgery import CHANGES
+
+    rows: Rows = [(CHANGES[name]().spec, CHANGES[name].about) for name in CHANGES]
+    return ("change, with its settings", "what it does"), rows
 
 
 def first_line(part: type) -> str:

@@ -53,6 +53,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
 )
 _SHORT = ("kind", "stem", "head_pool", "norms", "parameters", "input_size", "pretraining")
 _SUMMED = ("kind", "stem_pool", "head_pool", "anti_aliased", "pretraining")
+_UNKNOWN = ("pretraining", "pretraining_data", "objective")  # rather than none
 _MOST_ROWS = 40
 _EVERY = 100  # structures, of a note where no terminal shows the status
 
@@ -103,7 +104,7 @@ def anatomy(
             raise BadValueError(f"no pretrained name of timm fits {pattern!r}")
         rows = _catalogue(names, jobs, fresh=fresh)
     else:
-        rows = [_row(model) for model in models]
+        rows = [_row(model, several=len(models) > 1) for model in models]
     frame = anatomy_frame(rows)
     if shape is not Format.TABLE:
         _print_rows(frame, shape)
@@ -119,8 +120,8 @@ def anatomy(
         raise typer.Exit(1)
 
 
-def _row(model: str) -> dict[str, Any]:
-    from holdfast.core.errors import BadValueError
+def _row(model: str, *, several: bool) -> dict[str, Any]:
+    from holdfast.core.errors import BadValueError, HoldfastError
     from holdfast.explain.anatomy import anatomy as read
     from holdfast.explain.anatomy import failed_row
 
@@ -128,6 +129,10 @@ def _row(model: str) -> dict[str, Any]:
         return read(model)
     except BadValueError as error:
         return failed_row(model, error)
+    except HoldfastError as error:  # a name that does not exist, a file that is not there
+        if several:  # the others are worth their table
+            return failed_row(model, error)
+        raise
 
 
 def _catalogue(names: Sequence[str], jobs: int, *, fresh: bool) -> list[dict[str, Any]]:
@@ -140,8 +145,10 @@ def _catalogue(names: Sequence[str], jobs: int, *, fresh: bool) -> list[dict[str
             if not isinstance(one, Progress):
                 rows.append(one)
                 continue
-            left = (time.monotonic() - began) / one.done * (one.total - one.done)
-            told = f"{one.done:,} of {one.total:,} structures, about {left:.0f} s left"
+            rate = one.done / (time.monotonic() - began)
+            left = (one.total - one.done) / rate
+            told = f"{one.done:,} of {one.total:,} structures, {rate:.1f} a second, "
+            told += f"about {left:.0f} s left"
             status.update(f"{told}; {one.name}")
             if not err.is_terminal and (one.done % _EVERY == 0 or one.done == one.total):
                 say(told)
@@ -170,8 +177,11 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 def _print_summary(frame: pl.DataFrame) -> None:
     import polars as pl
 
+    from holdfast.report import numbers
+
     fine = frame.filter(pl.col("status") == "ok")
-    out.print(f"{len(fine):,} models of {fine['family'].n_unique()} families", markup=False)
+    families = numbers.counted(fine["family"].n_unique(), "family", "families")
+    out.print(f"{numbers.counted(len(fine), 'model')} of {families}", markup=False)
     for key in _SUMMED:
         counts = fine[key].cast(pl.String).fill_null("unknown").value_counts(sort=True)
         told = ", ".join(f"{word} {number:,}" for word, number in counts.iter_rows())
@@ -199,7 +209,7 @@ def _tell_failures(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _told(key: str, value: Any) -> str:
     if value is None or value == "":
-        return "unknown" if key in ("pretraining", "pretraining_data") else "none"
+        return "unknown" if key in _UNKNOWN else "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key in ("parameters", "multiply_adds"):

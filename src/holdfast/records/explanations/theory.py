@@ -92,6 +92,42 @@ class Preprocess(Part):
     against_inception: Number  # 0.5 / min std
 
 
+class TangentKernel(Part):
+    """What one tangent kernel says of training on the images that it is of.
+
+    Attributes:
+        name: clean, robust, twice (attacked twice), all and robust_all (both mixtures).
+        smallest: Eigenvalue.
+        condition: Largest eigenvalue over the smallest; NaN where that is zero but for rounding.
+        bound: Root of y' K^-1 y / N; NaN likewise.
+        looser: Root of |y|^2 / (N smallest), not below `bound`; NaN likewise.
+    """
+
+    name: str
+    smallest: Number = math.nan
+    condition: Number = math.nan
+    bound: Number = math.nan
+    looser: Number = math.nan
+
+
+class TangentBound(Part):
+    """Bounds of Wu et al. 2024 on the clean and the robust error.
+
+    Attributes:
+        images: How many, N.
+        beta: Part of attacked images in training.
+        eps: Radius of the attack, Linf.
+        steps: Of the attack.
+        kernels: One each.
+    """
+
+    images: int
+    beta: Number
+    eps: Number
+    steps: int
+    kernels: tuple[TangentKernel, ...] = ()
+
+
 class Theory(Explanation):
     """Theory of one model, with the general tables beside it.
 
@@ -111,6 +147,7 @@ class Theory(Explanation):
         layers: Noise through the network, in order of running.
         sigma: Of the noise that was sent through, pixel units of [0, 1].
         images: How many images it was added to.
+        ntk: Bounds by tangent kernels; None where they were not asked for.
     """
 
     model: str
@@ -128,3 +165,4 @@ class Theory(Explanation):
     layers: tuple[Layer, ...] = ()
     sigma: Number = math.nan
     images: int = 0
+    ntk: TangentBound | None = None
