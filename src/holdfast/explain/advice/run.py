@@ -33,6 +33,7 @@ _STUDY = "advice"
 _NOISE = "gaussian_noise(sigma={:g})"
 _PARTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of sigma, at which the original is measured
 _PROBED = 32  # pictures that noise is sent through
+_PROBE = 0.25  # of sigma: noise so weak that layers answer it in proportion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,16 +235,16 @@ class _Adviser:
     def _ratio(self, change: Change, original: Subject, changed: Subject) -> tuple[float, str]:
         if change.keeps and self.question.fine_tuning is None:
             return 1.0, "It computes the same function of the pixels: nothing changes."
+        probe = self.question.sigma * _PROBE
         found = [
-            noise_ratio(one, self.question.sigma, seed=self.question.seed, images=_PROBED)
+            noise_ratio(one, probe, seed=self.question.seed, images=_PROBED)
             for one in (original, changed)
         ]
         before, after = (one.value for one in found)
         ratio = after / before if before > 0 else math.nan
         why = (
-            f"Noise of sigma {self.question.sigma:g} is {after:.2f} of the signal at the last "
-            f"layer, and {before:.2f} in the original ({found[0].images} pictures): as if sigma "
-            f"were {self.question.sigma * ratio:.3f}."
+            f"Noise over signal at the last layer is {ratio:.2f} of the original's: as sigma "
+            f"{self.question.sigma * ratio:.3f}."
         )
         return ratio, why
 

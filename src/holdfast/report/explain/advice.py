@@ -41,7 +41,7 @@ def sections(found: Advice) -> Sequence[tuple[str, str, Content]]:
         f"{found.model}, {numbers.count(found.images)} images of {found.data}. Differences are "
         "paired on the same images with the same noise; intervals are of 95 %. A prediction "
         "takes the changed model to answer as the original does at less noise: by how much comes "
-        "from noise over signal at the last layer. What a change takes from the picture is not in "
+        "from noise over signal at the last layer, of weak noise on 32 pictures. What a change takes from the picture is not in "
         "it, so that clean accuracy has no prediction."
     )
     advice = ("advice", "Advice", Content(found.verdict, blocks, note))
