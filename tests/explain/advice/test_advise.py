@@ -11,6 +11,7 @@ from holdfast import load_data, measure
 from holdfast.core.errors import BadValueError, UnknownNameError
 from holdfast.explain.advice import Question, Step, advise
 from holdfast.explain.advice.candidates import default_changes
+from holdfast.explain.advice.tuned import FineTuning
 from holdfast.explain.advice.verdict import ordered, verdict
 from holdfast.models import load_model
 from holdfast.models.surgery.low_pass import LowPass
@@ -117,8 +118,6 @@ class TestAdvise:
 
     @pytest.mark.slow
     def test_both_are_fine_tuned_first(self, digits, tmp_path):
-        from holdfast.explain.advice.tuned import FineTuning
-
         tuning = FineTuning(epochs=1, data="digits", split="train")
         found = run(digits, fine_tuning=tuning, folder=tmp_path, n=40)
         one = of(found, "larger_stem(add=2, start=embed)")

@@ -74,7 +74,7 @@ class Operation:
         weighted: Whether it counts as a layer.
         products: Multiply-adds.
         contracted: Numbers that each product of a matrix sums over; of a softmax, its places.
-        rows: Of a product of two matrices, rows of the result.
+        rows: Of a product of two matrices, the shorter side of the result; 1 is a weighted mean.
         reduced: Of a mean, how many numbers become one.
         transposed: Whether a convolution enlarges.
         enlarged: Of a resize, new height over old.
@@ -175,7 +175,11 @@ def _matrices(called: _Called) -> Operation:
             "linear", name, learned=True, weighted=True, products=products, contracted=contracted
         )
     return Operation(
-        "product", name, products=products, contracted=contracted, rows=int(out.shape[-2])
+        "product",
+        name,
+        products=products,
+        contracted=contracted,
+        rows=min(int(out.shape[-2]), int(out.shape[-1])),
     )
 
 

@@ -111,7 +111,7 @@ def structure(net: nn.Module, input_size: tuple[int, int, int]) -> Structure:
     classifier = next((s for s in reversed(way) if s.operation.weighted), None)
     pool, features = _head(graph, states, way)
     reductions = _reductions(states, way)
-    sides = [side for side in shortcuts(graph, states, way) if side]
+    sides = [side for side in shortcuts(graph, states, way) if _is_map(states, side)]
     behind = stem[-1].outputs[0] if stem else 0
     seen = states.of[features]
     convs = [s for s in stem if s.operation.kind == "conv" and s.operation.learned]
@@ -147,6 +147,11 @@ def _reduces(states: States, step: Step) -> bool:
     effect = states.effects[step.place]
     # A stride over one pooled position reduces nothing.
     return effect.reduction > 1 and not states.of[step.inputs[0]].pooled
+
+
+def _is_map(states: States, side: list[Step]) -> bool:
+    """Whether a side of a sum has positions of its own: one number for all is no shortcut."""
+    return bool(side) and not states.of[side[-1].outputs[0]].pooled
 
 
 def _reductions(states: States, way: list[Step]) -> list[tuple[Step, str]]:
