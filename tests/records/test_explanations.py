@@ -34,13 +34,13 @@ from holdfast.records.explanations import (
 KINDS = list(FILES)
 COMMANDS = {FineTuning: "fine-tuning", Advice: "advise"}
 # Infinity is no number of JSON; the one field that may be infinite has a test of its own.
-NUMBERS = st.floats(allow_infinity=False)
+NUMBERS = st.one_of(st.just(math.nan), st.floats(allow_infinity=False))
 
 
 PLAIN = {
     float: NUMBERS,
     int: st.integers(-(2**53), 2**53),
-    str: st.text("a\u00e4\"<&\\ 0\n", max_size=8),
+    str: st.text('a\u00e4"<&\\ 0\n', max_size=8),
     bool: st.booleans(),
     type(None): st.none(),
 }

@@ -43,6 +43,7 @@ _NAMES = {  # of attributes, as others write them
 }  # fmt: skip
 _IN_MILLIONS = 1e5  # no network has fewer parameters, and none has more millions of them
 _NOTHING = {"", "nan", "na", "n/a", "none", "null", "-", "--", "?", "inf", "-inf", "#n/a"}
+_NO_TEXT = _NOTHING - {"none", "-", "?"}  # a network may have no pool, and `none` says so
 _INDEX = re.compile(r"^(unnamed: ?\d+|index|)$", re.IGNORECASE)
 _CORRUPTION = re.compile(
     r"^(?P<set>imagenet[-_ ]?c[._/ -])?(?P<name>[a-z][a-z0-9_ -]*?)(?P<mark>[._/ -])"
@@ -322,7 +323,7 @@ def _attributes(
         if known in found:
             continue
         if column is None:
-            found[known] = [None if cell.lower() in _NOTHING else cell for cell in texts[name]]
+            found[known] = [None if cell.lower() in _NO_TEXT else cell for cell in texts[name]]
         elif any(map(math.isfinite, column)):
             found[known] = [value if math.isfinite(value) else None for value in column]
             if known == "parameters" and max(filter(math.isfinite, column)) < _IN_MILLIONS:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from holdfast.cli.console import err, guarded, out, say
 from holdfast.cli.explain.keeping import OutFolder, columns, keep, note, signed
-from holdfast.core.errors import BadValueError
+from holdfast.core.errors import BadValueError, HoldfastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,8 @@ def causal(
     recipe. So a difference beyond the scatter of seeds is caused by the stem. Each network is
     measured clean and under Gaussian noise of seven sigmas; contrasts are paired by seed.
 
-    With --out the same command goes on where it stopped, and more --seeds add to what is there.
+    With --out the same command goes on where it stopped. Choose --seeds before you look: more of
+    them add to what is there, but adding until p is small proves nothing, and is flagged.
 
     Example: holdfast explain causal --data cifar10 --n-train 5000 --n-test 1000 --epochs 12
     --set 'augment=flip, crop(padding=4)' --out causal
@@ -92,11 +93,25 @@ def causal(
         overrides=tuple(overrides or ()),
     )
     found = signed(conclude(design, _run(design, out_folder, device, jobs)))
+    found = _with_earlier(found, out_folder)
     _print(found)
     note(found.flags)
     keep(out_folder, found)
     if all(one.status == "failed" for one in found.trained):
         raise typer.Exit(1)
+
+
+def _with_earlier(found: Causal, folder: Path | None) -> Causal:
+    """Flag what was added to an experiment that had been looked at."""
+    from holdfast.explain.causal import after_a_look
+    from holdfast.records.explanations import Causal, read_explanation
+
+    if folder is None:
+        return found
+    try:
+        return after_a_look(found, read_explanation(folder, Causal))
+    except HoldfastError:  # there is none, or none that can be read, and it is written anew
+        return found
 
 
 def _parts(text: str) -> list[str]:
