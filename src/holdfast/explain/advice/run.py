@@ -120,6 +120,7 @@ class _Adviser:
         self.progress = progress
         self.conditions = [*dict.fromkeys([CLEAN, question.noise, *_specs(question.perturb)])]
         self.flags: list[str] = []
+        self.ratios: dict[str, float] = {}  # of the original, by view
 
     def run(self) -> Iterator[Step | Advice]:
         question = self.question
@@ -213,7 +214,7 @@ class _Adviser:
         view = view_of(change, self.question.view)
         changed = self._subject(self._changed(change, bare), view)
         original = self._subject(self._original(bare), view)
-        ratio, why = self._ratio(change, original, changed)
+        ratio, why = self._ratio(change, original, changed, view)
         after = self._measured(changed, view, self.conditions)
         consequences = [
             self._consequence(change, name, originals[view], after, curves[view], ratio)
@@ -232,15 +233,17 @@ class _Adviser:
             }
         )
 
-    def _ratio(self, change: Change, original: Subject, changed: Subject) -> tuple[float, str]:
+    def _ratio(
+        self, change: Change, original: Subject, changed: Subject, view: str
+    ) -> tuple[float, str]:
         if change.keeps and self.question.fine_tuning is None:
             return 1.0, "It computes the same function of the pixels: nothing changes."
-        probe = self.question.sigma * _PROBE
-        found = [
-            noise_ratio(one, probe, seed=self.question.seed, images=_PROBED)
-            for one in (original, changed)
-        ]
-        before, after = (one.value for one in found)
+        probe, seed = self.question.sigma * _PROBE, self.question.seed
+        before = self.ratios.get(view)
+        if before is None:
+            before = noise_ratio(original, probe, seed=seed, images=_PROBED).value
+            self.ratios[view] = before
+        after = noise_ratio(changed, probe, seed=seed, images=_PROBED).value
         ratio = after / before if before > 0 else math.nan
         why = (
             f"Noise over signal at the last layer is {ratio:.2f} of the original's: as sigma "
