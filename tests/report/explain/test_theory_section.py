@@ -146,6 +146,14 @@ def test_figures_are_valid_and_say_what_a_dot_is(found):
     assert "exact" not in line["text"][1]
 
 
+def test_the_layer_with_the_largest_gain_is_named_first():
+    grown = theory(layers=(layer(0, "a", 0.2), layer(1, "b", 0.24, 1.2), layer(2, "c", 0.6, 2.5)))
+    figure = blocks(grown, "theory", Figures)[0].options[0].figures[0]
+
+    assert "amplified most at c (Conv2d)" in content(grown, "theory").lead
+    assert [2, 1] == figure.data[2]["x"]
+
+
 def test_the_chart_of_gains_is_on_log_scales_with_the_law(found):
     figure = blocks(found, "theory-tables", Figures)[0].options[0].figures[0]
     law, *kinds = figure.data

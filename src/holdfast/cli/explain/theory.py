@@ -174,17 +174,15 @@ def _print(found: Theory, top: int) -> None:
 
 
 def _print_stem(found: Theory) -> None:
-    from holdfast.report import numbers
-
     if not found.stem:
         return
     out.print(f"stem: {found.stem}", markup=False)
     measured = found.stem_measured
-    bounds = numbers.interval(measured.low, measured.high, digits=4)
-    off = measured.value / found.stem_exact - 1
+    bounds = f"[{measured.low:.6g}, {measured.high:.6g}]"
+    off = f", {measured.value / found.stem_exact - 1:+.2%}" if found.stem_exact else ""
     out.print(
-        f"noise gain (variance, mean over filters): exact {found.stem_exact:.4f}, measured "
-        f"{measured.value:.4f} {bounds} on {measured.count} images, {off:+.2%}",
+        f"noise gain (variance, mean over filters): exact {found.stem_exact:.6g}, measured "
+        f"{measured.value:.6g} {bounds} on {measured.count} images{off}",
         markup=False,
     )
 
