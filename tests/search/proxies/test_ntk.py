@@ -91,6 +91,24 @@ def test_layers_and_functions_agree(net, batch):
     assert close(slow, tangent_gram(fixed, batch.images, readouts))
 
 
+def test_a_layer_that_does_more_than_torchs_own_is_understood(batch):
+    class Activated(nn.BatchNorm2d):
+        def forward(self, images):
+            return super().forward(images).relu()
+
+    class Padded(nn.Conv2d):
+        def forward(self, images):
+            return super().forward(nn.functional.pad(images, (0, 1, 0, 1)))
+
+    net = nn.Sequential(Padded(3, 4, 3), Activated(4), nn.Flatten(), nn.LazyLinear(3)).eval()
+    with torch.no_grad():
+        net(batch.images)
+    readouts = torch.eye(3)
+    slow = _by_functions(net, batch.images, readouts) / 3
+
+    assert close(slow, tangent_gram(net, batch.images, readouts))
+
+
 def test_a_parameter_outside_of_known_layers_takes_part(batch):
     class Gain(nn.Module):
         def __init__(self):

@@ -170,7 +170,7 @@ def _cells(part: Consequence, measured: Sequence[Advised]) -> list[str]:
 
 def _has_prediction(condition: str, measured: Sequence[Advised]) -> bool:
     parts = [c for one in measured for c in one.consequences if c.condition == condition]
-    return any(not math.isnan(part.predicted.value) for part in parts)
+    return any(part.predicted.low < part.predicted.high for part in parts)
 
 
 def _points(value: Value) -> str:

@@ -12,6 +12,7 @@ _ALWAYS = (
     "larger_stem(add=2, start=embed)",
     "larger_stem(add=2, start=blurred)",
     "low_pass(std=0.4)",
+    "low_pass(std=0.5)",
     "low_pass(std=0.6)",
     "low_pass(std=0.8)",
 )

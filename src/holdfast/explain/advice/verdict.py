@@ -62,7 +62,7 @@ def _measured(one: Advised, condition: str) -> float:
 
 
 def _points(part: Consequence) -> str:
-    value, low, high = (100 * one for one in _bounds(part))
+    value, low, high = (round(100 * one, 1) + 0.0 for one in _bounds(part))  # no minus zero
     return f"{value:+.1f} points [{low:.1f}, {high:.1f}]"
 
 

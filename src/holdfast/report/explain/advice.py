@@ -41,8 +41,8 @@ def sections(found: Advice) -> Sequence[tuple[str, str, Content]]:
         f"{found.model}, {numbers.count(found.images)} images of {found.data}. Differences are "
         "paired on the same images with the same noise; intervals are of 95 %. A prediction "
         "takes the changed model to answer as the original does at less noise: by how much comes "
-        "from noise over signal at the last layer, of weak noise on 32 pictures. What a change takes from the picture is not in "
-        "it, so that clean accuracy has no prediction."
+        "from noise over signal at the last layer, of weak noise on 32 pictures. What a change "
+        "takes from the picture is not in it, so that clean accuracy has no prediction."
     )
     advice = ("advice", "Advice", Content(found.verdict, blocks, note))
     return [advice, ("advice-curve", "Noise curve", _curve(found))] if found.curve else [advice]
@@ -124,34 +124,33 @@ def _table(found: Advice, measured: Sequence[Advised]) -> Block:
     shown: list[tuple[str, bool]] = []
     for condition in found.conditions:
         parts = [part for _, part in _parts(measured, condition)]
-        predicted = any(not math.isnan(part.predicted.value) for part in parts)
+        predicted = any(part.predicted.low < part.predicted.high for part in parts)
         if predicted:
             columns.append(Column(f"p-{condition}", f"{condition}: predicted", numeric=True))
         columns.append(Column(f"m-{condition}", f"{condition}: measured", numeric=True))
-        columns.append(Column(f"a-{condition}", "from, to", numeric=True))
         shown.append((condition, predicted))
-    columns.append(Column("why", "How it was predicted"))
     rows = [_row(one, shown) for one in measured]
     about = "Each change with its predicted and measured differences, the best first."
     return Table("advice-table", about, columns, rows)
 
 
 def _row(one: Advised, shown: Sequence[tuple[str, bool]]) -> list[Cell]:
-    native = f", noise at {one.view} size" if one.view != "model" else ""
-    tuned = f", fine-tuned {one.fine_tuned} epochs" if one.fine_tuned else ""
-    cells = [Cell(one.change, f"{one.about}{native}{tuned}", one.change)]
+    native = f" Noise at {one.view} size." if one.view != "model" else ""
+    tuned = f" Fine-tuned for {one.fine_tuned} epochs." if one.fine_tuned else ""
+    cells = [Cell(one.change, f"{one.why}{native}{tuned}", one.change, about=one.about)]
     parts = {part.condition: part for part in one.consequences}
     for condition, predicted in shown:
         part = parts.get(condition)
         if part is None:
-            cells += [number_cell(None, numbers.NOT_MEASURED)] * (2 + predicted)
+            cells += [number_cell(None, numbers.NOT_MEASURED)] * (1 + predicted)
             continue
         if predicted:
             cells.append(_cell(part.predicted, "no prediction"))
-        cells.append(_cell(part.measured, numbers.NO_DATA))
         before, after = numbers.percent(part.before.value), numbers.percent(part.after.value)
-        cells.append(number_cell(part.after.value, f"{before} \N{RIGHTWARDS ARROW} {after}"))
-    return [*cells, Cell(one.why)]
+        told = _cell(part.measured, numbers.NO_DATA)
+        moved = f"{told.detail}; {before} \N{RIGHTWARDS ARROW} {after}"
+        cells.append(Cell(told.text, moved, told.order))
+    return cells
 
 
 def _cell(value: Value, missing: str) -> Cell:

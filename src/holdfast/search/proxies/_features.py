@@ -36,17 +36,21 @@ def tangent_gram(network: nn.Module, images: Tensor, readouts: Tensor) -> Tensor
     return (gram + gram.T) / (2 * len(readouts))
 
 
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
 def _understood(network: nn.Module) -> bool:
     known = {id(p) for m in network.modules() if _plain(m) for p in m.parameters(recurse=False)}
     return known == {id(p) for p in network.parameters()}
 
 
 def _plain(module: nn.Module) -> bool:
-    if isinstance(module, nn.Conv2d):
+    """Whether a layer is one of torch's own: a subclass may pad or activate besides."""
+    if type(module) is nn.Conv2d:
         return module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    if isinstance(module, _BatchNorm):
+    if isinstance(module, _BatchNorm) and type(module) in _NORMS:
         return module.running_mean is not None
-    return isinstance(module, nn.Linear)
+    return type(module) is nn.Linear
 
 
 def _by_layers(network: nn.Module, images: Tensor, readouts: Tensor) -> Tensor | None:
