@@ -14,17 +14,18 @@ from holdfast.records.explanations import ANATOMY_COLUMNS
 
 BASE = {
     "family": "resnet", "kind": "convolutional", "stem_kernel": 7, "stem_depth": 1,
-    "stem_pool": "max", "downsampling": "strided conv, max", "shortcut_downsampling":
+    "stem_effective_kernel": 11, "stem_pool": "max",
+    "downsampling": "strided conv, max", "shortcut_downsampling":
     "strided conv", "anti_aliased": False, "head_pool": "average", "norms": "batch",
     "depth": 50, "width": 2048, "parameters": 25_600_000, "input_size": 224,
     "pretraining": "supervised", "pretraining_data": "in1k", "more_data": False,
     "adversarial": False, "augmented": False,
 }  # fmt: skip
-DEEP = {"stem_kernel": 3, "stem_depth": 3, "depth": 52}
+DEEP = {"stem_kernel": 3, "stem_effective_kernel": 15, "stem_depth": 3, "depth": 52}
 
 
 def described(**models):
-    kinds = {name: pl.String for name in ABOUT_COLUMNS}
+    kinds = dict.fromkeys(ABOUT_COLUMNS, pl.String)
     kinds |= {name: kind for name, kind in ANATOMY_COLUMNS.items() if name != "model"}
     kinds |= dict.fromkeys(TRAINING_COLUMNS, pl.Boolean)
     rows = []
@@ -49,10 +50,12 @@ def test_stems_pools_and_both_are_told_apart():
         resnet50={},
         resnet50c=DEEP,
         resnet50d={**DEEP, "shortcut_downsampling": "average"},
-        resnetblur50={"anti_aliased": True, "downsampling": "strided conv, blur",
+        resnetblur50={"anti_aliased": True, "stem_effective_kernel": 15,
+                      "downsampling": "strided conv, blur",
                       "stem_pool": "blur"},
         resnet101={"depth": 101, "parameters": 44_500_000},
         seresnet50={"parameters": 25_700_000},
+        resnet50__wide={**DEEP, "parameters": 30_000_000},
     )  # fmt: skip
 
     assert sets_of(table, "stem_kernel") == [{3.0: {"resnet50c"}, 7.0: {"resnet50"}}]
@@ -60,7 +63,8 @@ def test_stems_pools_and_both_are_told_apart():
     assert sets_of(table, "anti_aliased") == [{0.0: {"resnet50"}, 1.0: {"resnetblur50"}}]
     assert sets_of(table, "deep_stem_and_average") == [{0.0: {"resnet50"}, 1.0: {"resnet50d"}}]
     assert sets_of(table, "parameters") == [
-        {25_600_000.0: {"resnet50"}, 44_500_000.0: {"resnet101"}}
+        {25_600_000.0: {"resnet50"}, 44_500_000.0: {"resnet101"}},
+        {25_600_000.0: {"resnet50c"}, 30_000_000.0: {"resnet50__wide"}},
     ]
 
 

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+from statsmodels.api import OLS, add_constant
+from statsmodels.regression.mixed_linear_model import MixedLM
 
 from explain.rules.make_table import TRUTH, effect, make_models, observe
 from holdfast.explain.rules import describe, held_out, outcomes_of, regress
@@ -30,9 +32,6 @@ def regression_of(rows):
 
 
 def test_the_mixed_fit_agrees_with_statsmodels():
-    from statsmodels.api import add_constant
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
     columns, values, families = data(1)
     ours = fit(columns, values, families)
     with warnings.catch_warnings():
@@ -54,9 +53,11 @@ def test_degrees_of_freedom_are_of_families_for_what_is_the_same_within_them():
 
 
 def test_without_variance_between_families_errors_are_the_larger_of_clustered_and_ordinary():
-    from statsmodels.api import OLS, add_constant
-
-    columns, values, families = data(3, spread=0.0)
+    columns, values, families = data(0, spread=0.0)
+    place = np.array([int(family[1:]) for family in families])
+    values += columns[:, 0] * np.where(place % 2, 2.0, -2.0)  # families differ in their slope
+    for family in range(12):
+        values[place == family] -= values[place == family].mean()
     ours = fit(columns, values, families)
     groups = np.unique(families, return_inverse=True)[1]
     plain = OLS(values, add_constant(columns)).fit()
@@ -64,13 +65,12 @@ def test_without_variance_between_families_errors_are_the_larger_of_clustered_an
 
     assert ours.method == "clustered" and "no variance" in ours.why
     assert ours.coefficients == pytest.approx(plain.params)
+    assert clustered.bse[1] > 1.2 * plain.bse[1] and clustered.bse[2] < plain.bse[2]
     assert ours.errors == pytest.approx(np.maximum(clustered.bse, plain.bse))
     assert (ours.freedom == len(set(families)) - 1).all()
 
 
 def test_one_family_is_an_ordinary_regression():
-    from statsmodels.api import OLS, add_constant
-
     columns, values, _ = data(3)
     ours = fit(columns, values, ["one"] * len(values))
     theirs = OLS(values, add_constant(columns)).fit()
@@ -87,6 +87,7 @@ def test_known_effects_are_found_and_nothing_else():
     for attribute, truth in TRUTH.items():
         one = effect(found.effects, attribute)
         assert one.effect.low < truth < one.effect.high
+        assert one.effect.value == pytest.approx((one.effect.low + one.effect.high) / 2)
         assert one.p_holm < 0.001
         assert one.effect.count == 200
     assert effect(found.effects, "parameters").p_holm > 0.05

@@ -75,7 +75,7 @@ def test_everything_is_shown():
     tables = {block.name: block for block in made.blocks if isinstance(block, Table)}
 
     assert "three models" in made.lead.lower()
-    assert "one hold" in made.lead
+    assert "one holds" in made.lead
     assert tables["rules-verdicts"].rows[0][2].text == "holds"
     assert tables["rules-effects"].rows[0][4].text == "+1.00 points a level"
     assert tables["rules-effects"].rows[0][4].detail == "[0.50,\N{NO-BREAK SPACE}1.50]"

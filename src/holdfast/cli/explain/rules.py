@@ -160,7 +160,8 @@ def _print(found: Rules, top: int) -> None:
     for one in found.held_out:
         out.print(
             f"held out, {one.outcome}: Spearman {_value(one.spearman)} on other families, "
-            f"{_value(one.within)} on those fitted ({one.splits} halves of {one.families} families)",
+            f"{_value(one.within)} on those fitted ({one.splits} halves of {one.families} "
+            "families)",
             markup=False,
         )
     for line in found.linearity:

@@ -80,15 +80,15 @@ def _lead(found: Rules) -> str:
     main = _main(found)
     judged = [one for one in found.verdicts if one.outcome == main]
     said = []
-    for word, judgement in (
-        ("hold", "holds"),
-        ("are contradicted", "contradicted"),
-        ("are undecided", "undecided"),
-        ("have no data", "no data"),
+    for one, several, judgement in (
+        ("holds", "hold", "holds"),
+        ("is contradicted", "are contradicted", "contradicted"),
+        ("is undecided", "are undecided", "undecided"),
+        ("has no data", "have no data", "no data"),
     ):
-        count = sum(one.judgement == judgement for one in judged)
+        count = sum(verdict.judgement == judgement for verdict in judged)
         if count:
-            said.append(f"{numbers.counted(count, '', ' ').strip()} {word}")
+            said.append(numbers.counted(count, one, several))
     if said:
         told += f"; of the four published rules, judged by {OUTCOME_WORDS[main]}, "
         told += numbers.listing(said)

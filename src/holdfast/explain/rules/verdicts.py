@@ -1,0 +1,105 @@
+"""What the data say of the four published rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.explain.rules.outcomes import BETTER_HIGH
+from holdfast.records.explanations import Effect, Verdict
+from holdfast.records.explanations.rules import Judgement, Outcome
+
+ALPHA = 0.05
+_JUDGED: tuple[Outcome, ...] = ("slope", "rank_diff", "drop", "ece_slope", "ece")
+_UNITS: Mapping[Outcome, tuple[float, str]] = {
+    "slope": (100, "points a level"), "rank_diff": (1, "places"), "drop": (100, "points"),
+    "accuracy": (100, "points"), "ece_slope": (100, "points a level"), "ece": (100, "points"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A published rule: what it says, of which attribute, and whether more of it should help."""
+
+    text: str
+    attribute: str
+    more_is_better: bool
+
+
+# Kim et al. 2025, "Unlocking Noise-Resistant Vision", arXiv:2509.20939, abstract.
+RULES: tuple[Rule, ...] = (
+    Rule("larger stem kernels are more robust", "stem_kernel", more_is_better=True),
+    Rule("smaller input resolutions are more robust", "input_size", more_is_better=False),
+    Rule("average pooling is more robust", "average_pooling", more_is_better=True),
+    Rule("supervised attention networks are more robust than CLIP's", "clip", more_is_better=False),
+)
+
+
+def verdicts_on(effects: Sequence[Effect], outcomes: Sequence[Outcome]) -> list[Verdict]:
+    """Judge each rule by each outcome that was measured.
+
+    A rule holds where an effect of its attribute, by matched pairs or by regression, goes its way
+    with a corrected p below 0.05, and none goes the other way so; it is contradicted the other
+    way round; else it is undecided, and without an effect there is no data.
+    """
+    return [
+        _verdict(rule, outcome, effects)
+        for rule in RULES
+        for outcome in _JUDGED
+        if outcome in outcomes
+    ]
+
+
+def helps(rule: Rule, one: Effect) -> bool:
+    """Whether an effect goes the way of the rule."""
+    good = one.effect.value > 0 if BETTER_HIGH[one.outcome] else one.effect.value < 0
+    return good == rule.more_is_better
+
+
+def _verdict(rule: Rule, outcome: Outcome, effects: Sequence[Effect]) -> Verdict:
+    known = tuple(
+        one
+        for one in effects
+        if one.attribute == rule.attribute
+        and one.outcome == outcome
+        and math.isfinite(one.effect.value)
+    )
+    sure = [one for one in known if one.p_holm < ALPHA and one.effect.value != 0]
+    ways = {helps(rule, one) for one in sure}
+    judgement: Judgement = "undecided"
+    if not known:
+        judgement = "no data"
+    elif ways == {True}:
+        judgement = "holds"
+    elif ways == {False}:
+        judgement = "contradicted"
+    return Verdict(
+        rule=rule.text,
+        outcome=outcome,
+        judgement=judgement,
+        evidence=_evidence(rule, known, ways),
+        effects=known,
+    )
+
+
+def _evidence(rule: Rule, known: Sequence[Effect], ways: set[bool]) -> str:
+    if not known:
+        return f"No two models differ in {rule.attribute} in a way that could be told from others."
+    told = "; ".join(_told(one) for one in known)
+    clash = " Pairs and regression disagree." if len(ways) == 2 else ""
+    return f"{told[0].upper()}{told[1:]}.{clash}"
+
+
+def _told(one: Effect) -> str:
+    scale, unit = _UNITS[one.outcome]
+    found = one.effect
+    bounds = ""
+    if math.isfinite(found.low + found.high):
+        bounds = f" [{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
+    what = "matched sets" if one.method == "pairs" else "models"
+    p = f", p {one.p_value:.2g} (Holm {one.p_holm:.2g})" if math.isfinite(one.p_value) else ""
+    how = "by pairs" if one.method == "pairs" else "by regression"
+    return (
+        f"{how} {scale * found.value:+.2f}{bounds} {unit} {one.contrast} ({found.count} {what}{p})"
+    )
