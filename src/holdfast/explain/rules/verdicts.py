@@ -93,13 +93,15 @@ def _evidence(rule: Rule, known: Sequence[Effect], ways: set[bool]) -> str:
 
 def _told(one: Effect) -> str:
     scale, unit = _UNITS[one.outcome]
+    digits = 0 if unit == "places" else 2
     found = one.effect
     bounds = ""
     if math.isfinite(found.low + found.high):
-        bounds = f" [{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
+        bounds = f" [{scale * found.low:+.{digits}f}, {scale * found.high:+.{digits}f}]"
     what = "matched sets" if one.method == "pairs" else "models"
     p = f", p {one.p_value:.2g} (Holm {one.p_holm:.2g})" if math.isfinite(one.p_value) else ""
     how = "by pairs" if one.method == "pairs" else "by regression"
     return (
-        f"{how} {scale * found.value:+.2f}{bounds} {unit} {one.contrast} ({found.count} {what}{p})"
+        f"{how} {scale * found.value:+.{digits}f}{bounds} {unit} {one.contrast} "
+        f"({found.count} {what}{p})"
     )
