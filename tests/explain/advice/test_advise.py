@@ -182,6 +182,9 @@ class TestVerdict:
         assert "No change" in verdict([advised("a", -0.011, 0.02)], "n", 0.02, 0.01)
         assert "No change" in verdict([advised("a", -0.01, 0.019)], "n", 0.02, 0.01)
 
+    def test_two_points_by_count_are_two_points_whatever_floats_say(self):
+        assert "a gains" in verdict([advised("a", -0.01 - 1e-12, 0.02 - 1e-12)], "n", 0.02, 0.01)
+
     def test_a_gain_that_may_be_none_is_said_so(self):
         wide = advised("a", 0.0, 0.03)
         part = wide.consequences[1].model_copy(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from holdfast.records.explanations import Advised, Consequence
 
 _CLEAN = "clean"
+_ROUNDING = 1e-9  # a difference of fractions that is 2 points by count may be less by floats
 
 
 def ordered(advised: Sequence[Advised], noise: str, clean_loss: float) -> list[Advised]:
@@ -20,7 +21,7 @@ def ordered(advised: Sequence[Advised], noise: str, clean_loss: float) -> list[A
         if one.status != "measured":
             return (True, True, 0.0)
         lost = -_measured(one, _CLEAN)
-        return (False, lost > clean_loss, -_measured(one, noise))
+        return (False, lost > clean_loss + _ROUNDING, -_measured(one, noise))
 
     return sorted(advised, key=key)
 
@@ -33,7 +34,8 @@ def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: flo
     good = [
         one
         for one in measured
-        if _measured(one, noise) >= gain and _measured(one, _CLEAN) >= -clean_loss
+        if _measured(one, noise) >= gain - _ROUNDING
+        and _measured(one, _CLEAN) >= -clean_loss - _ROUNDING
     ]
     if not good:
         return (

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 
 class Prefixed(nn.Module):
@@ -72,6 +73,18 @@ def replace_module(net: nn.Module, name: str, new: nn.Module) -> None:
         owner[int(last)] = new
     else:
         setattr(owner, last, new)
+
+
+def own_weight(conv: nn.Conv2d) -> bool:
+    """Whether a convolution uses its weight as it is: some standardize or rescale it first."""
+    # torch's, and timm's with TensorFlow's padding.
+    known = type(conv).__name__ in ("Conv2d", "Conv2dSame")
+    # Old weight and spectral norms leave the weight an attribute that hooks compute.
+    return (
+        known
+        and not parametrize.is_parametrized(conv)
+        and "weight" in dict(conv.named_parameters(recurse=False))
+    )
 
 
 def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d] | None:

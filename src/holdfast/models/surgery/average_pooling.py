@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.models.surgery._parts import replace_module
@@ -18,7 +20,8 @@ class AveragePooling(Change):
     """Let every max pooling take the mean of its window instead.
 
     Window, stride, padding and rounding stay; the mean is over the pixels that there are, not
-    over the padding. On a constant map both give the same.
+    over the padding. On a constant map both give the same. Poolings that are functions, not
+    layers, are not seen.
 
     Source: Kim et al. 2025, arXiv:2509.20939, rule on pooling; the theory is that of a mean of
     k^2 values, whose noise has variance sigma^2 / k^2 and no bias.
@@ -36,15 +39,46 @@ class AveragePooling(Change):
     def _made(self, net: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Preprocessing]:
         pools = _pools(net)
         for name, pool in pools[:1] if self.where == "stem" else pools:
-            new = nn.AvgPool2d(
-                pool.kernel_size,
-                pool.stride,
-                pool.padding,
-                ceil_mode=pool.ceil_mode,
-                count_include_pad=False,
-            )
-            replace_module(net, name, new.train(pool.training))
+            replace_module(net, name, _average(pool).train(pool.training))
         return net, preprocessing
+
+
+class SameAverage(nn.Module):
+    """Mean of the pixels that there are, under TensorFlow's padding: the odd one below right."""
+
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides = zip(x.shape[-2:], self.kernel, self.stride, strict=True)
+        (top, bottom), (left, right) = (_same_padding(*side) for side in sides)
+        edges = (left, right, top, bottom)
+        there = F.pad(torch.ones_like(x[:1, :1]), edges)
+        total = F.avg_pool2d(F.pad(x, edges), self.kernel, self.stride)
+        return total / F.avg_pool2d(there, self.kernel, self.stride)
+
+
+def _average(pool: nn.MaxPool2d) -> nn.Module:
+    if "Same" in type(pool).__name__:  # of timm, which pads in its own forward
+        return SameAverage(_two(pool.kernel_size), _two(pool.stride))
+    return nn.AvgPool2d(
+        pool.kernel_size,
+        pool.stride,
+        pool.padding,
+        ceil_mode=pool.ceil_mode,
+        count_include_pad=False,
+    )
+
+
+def _same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    short = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+    return short // 2, short - short // 2
+
+
+def _two(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
 
 
 def _pools(net: nn.Module) -> list[tuple[str, nn.MaxPool2d]]:

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
-from holdfast.core.errors import BadValueError
+from holdfast.core.errors import BadValueError, HoldfastError
+from holdfast.core.randomness import keys_for
 from holdfast.core.registry import Registry
 from holdfast.core.specs import canonical, parse_part
-from holdfast.models.classifier import Classifier
+from holdfast.models.classifier import FOREIGN_ERRORS, Classifier
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.models.sources import CHANGED
+
+_SIZE = (64, 64)  # of the check where a network takes any
+_SAME = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit; else 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +47,38 @@ class Change:
         return False
 
     def applies(self, classifier: Classifier) -> str:
-        """Why it does not apply to a classifier; empty where it does."""
+        """Why it does not apply to a classifier; empty where it does.
+
+        One that should keep the function is tried: a network may do something of its own to its
+        pixels before the first convolution.
+        """
         if not isinstance(classifier.net, nn.Module):
             return "it is a function, and a change needs a torch module"
-        return self._refuses(classifier.net, classifier.preprocessing)
+        reason = self._refuses(classifier.net, classifier.preprocessing)
+        if reason or not self.keeps:
+            return reason
+        return _moved(classifier, self._changed(classifier))
 
     def change(self, classifier: Classifier) -> Classifier:
         """A changed copy; the original stays as it was.
 
         Raises:
-            BadValueError: It does not apply.
+            BadValueError: It does not apply, or the network breaks under it.
         """
         reason = self.applies(classifier)
         if reason:
             raise BadValueError(f"{self.spec} does not apply to {classifier.name}: {reason}")
-        net, wanted = self._made(copy.deepcopy(_module(classifier)), classifier.preprocessing)
+        return self._changed(classifier)
+
+    def _changed(self, classifier: Classifier) -> Classifier:
+        try:
+            net, wanted = self._made(copy.deepcopy(_module(classifier)), classifier.preprocessing)
+        except HoldfastError:
+            raise
+        except FOREIGN_ERRORS as error:
+            raise BadValueError(
+                f"{self.spec} cannot be made of {classifier.name}: {_said(error)}"
+            ) from error
         card = replace(
             classifier.card,
             name=f"{classifier.name}{CHANGED}{self.spec}",
@@ -87,6 +109,35 @@ def parse_changes(texts: Sequence[str]) -> list[Change]:
         BadValueError: A setting that it refuses.
     """
     return [parse_part(CHANGES, text) for text in texts]
+
+
+def _moved(before: Classifier, after: Classifier) -> str:
+    """Why logits of a network that should be the same are not; empty where they are."""
+    keys = keys_for(torch.arange(2), seed=0, stream="surgery")
+    size = before.input_size or _SIZE
+    images = keys.uniform(before.preprocessing.channels, *size).float()
+    with torch.no_grad():
+        try:
+            old = before(images)
+        except FOREIGN_ERRORS:  # it takes any size but this one
+            return ""
+        new = after(images)
+    if not bool(old.isfinite().all()):
+        return ""
+    kinds = {part.dtype for part in _module(before).parameters()}
+    allowed = max([1e-3, *(_SAME.get(kind, 0.0) for kind in kinds)]) * float(old.abs().max())
+    moved = float((new - old).abs().max())
+    if moved <= allowed:
+        return ""
+    return (
+        f"its logits should stay and move by {moved:.2g}; it changes its pixels, or its weights, "
+        "by itself"
+    )
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
 def _module(classifier: Classifier) -> nn.Module:

@@ -32,7 +32,8 @@ class BlurredDownsampling(Change):
     blurred and thinned out.
 
     Source: Zhang 2019, "Making convolutional networks shift-invariant again", arXiv:1904.11486.
-    Differs: his blur stands behind the activation, and his networks are trained with it.
+    Differs: his blur stands behind the activation, and his networks are trained with it. As
+    there, shortcuts of one pixel are blurred too. Poolings with TensorFlow's padding are left.
 
     Attributes:
         taps: Width of the binomial filter, odd.
@@ -67,10 +68,7 @@ class BlurredDownsampling(Change):
         return [
             (name, module)
             for name, module in net.named_modules()
-            if isinstance(module, nn.Conv2d)
-            and module is not spared
-            and max(module.stride) > 1
-            and max(module.kernel_size) >= max(module.stride)
+            if isinstance(module, nn.Conv2d) and module is not spared and max(module.stride) > 1
         ]
 
 
@@ -90,9 +88,8 @@ class BlurredMax(nn.Module):
         beyond = stride if pool.ceil_mode else 0
         sides = (padding, padding + beyond, padding, padding + beyond)
         dense = F.max_pool2d(F.pad(x, sides, value=float("-inf")), kernel, 1)
-        if beyond:  # windows that lie outside altogether hold no pixel
+        if beyond:  # windows that begin outside hold no pixel
             dense = dense[..., : (height - 1) * stride + 1, : (width - 1) * stride + 1]
-            dense = dense.nan_to_num(neginf=0.0)
         return self.blur(dense)[..., ::stride, ::stride][..., :height, :width]
 
 
@@ -111,7 +108,10 @@ def _pools(net: nn.Module) -> list[tuple[str, nn.MaxPool2d]]:
     return [
         (name, pool)
         for name, pool in found
-        if _square(pool) and _one(pool.stride) > 1 and pool.dilation in (1, (1, 1))
+        if type(pool) is nn.MaxPool2d  # others pad in their own forward
+        and _square(pool)
+        and _one(pool.stride) > 1
+        and pool.dilation in (1, (1, 1))
     ]
 
 

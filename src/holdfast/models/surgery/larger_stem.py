@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from holdfast.core.errors import BadValueError
 from holdfast.models.preprocessing import Preprocessing
-from holdfast.models.surgery._parts import binomial, first_convolution
+from holdfast.models.surgery._parts import binomial, first_convolution, own_weight
 from holdfast.models.surgery.base import CHANGES, Change
 
 _LARGEST = 31
@@ -52,6 +52,8 @@ class LargerStem(Change):
         if found is None:
             return "it has no single first convolution that takes the image"
         conv = found[1]
+        if not own_weight(conv):
+            return "its first convolution makes its weight of another, which no padding may change"
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or max(conv.dilation) > 1:
             return "its first convolution is padded or dilated in another way than by zeros"
         if conv.kernel_size[0] + self.add > _LARGEST:

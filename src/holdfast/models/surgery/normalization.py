@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import BadValueError
 from holdfast.models.preprocessing import Preprocessing
-from holdfast.models.surgery._parts import Prefixed, first_convolution, replace_module
+from holdfast.models.surgery._parts import (
+    Prefixed,
+    first_convolution,
+    own_weight,
+    replace_module,
+)
 from holdfast.models.surgery.base import CHANGES, Change
 
 
@@ -48,8 +53,11 @@ class Normalization(Change):
         return True
 
     def _refuses(self, net: nn.Module, preprocessing: Preprocessing) -> str:
-        if first_convolution(net) is None:
+        found = first_convolution(net)
+        if found is None:
             return "it has no single first convolution that takes the image"
+        if not own_weight(found[1]):
+            return "its first convolution makes its weight of another, and would undo the factor"
         channels = preprocessing.channels
         old = (preprocessing.mean or (0.0,) * channels, preprocessing.std or (1.0,) * channels)
         if old == ((self.mean,) * channels, (self.std,) * channels):

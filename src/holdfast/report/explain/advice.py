@@ -45,7 +45,7 @@ def sections(found: Advice) -> Sequence[tuple[str, str, Content]]:
         "takes from the picture is not in it, so that clean accuracy has no prediction."
     )
     advice = ("advice", "Advice", Content(found.verdict, blocks, note))
-    return [advice, ("advice-curve", "Noise curve", _curve(found))] if found.curve else [advice]
+    return [advice, ("advice-curve", "Noise curve", _curve(found))] if _known(found) else [advice]
 
 
 def _figure(found: Advice, measured: Sequence[Advised]) -> Block:
@@ -175,8 +175,12 @@ def _others(others: Sequence[Advised]) -> Block:
     return Table("advice-others", about, columns, rows, sortable=False)
 
 
+def _known(found: Advice) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in found.curve if not math.isnan(y)]
+
+
 def _curve(found: Advice) -> Content:
-    known = [(x, y) for x, y in found.curve if not math.isnan(y)]
+    known = _known(found)
     trace = {
         "type": "scatter",
         "mode": "lines+markers",
