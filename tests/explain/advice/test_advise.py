@@ -63,11 +63,13 @@ class TestAdvise:
         for part in of(found, "larger_stem(add=2, start=embed)").consequences:
             assert (part.predicted.value, part.measured.value) == (0, 0)
 
-    def test_theory_is_silent_on_clean_images(self, found):
-        clean, noisy = of(found, "low_pass(std=0.6)").consequences
+    def test_clean_and_noise_are_predicted_and_nothing_else(self, digits):
+        found = run(digits, n=12, changes=SMALL[:1], perturb=("contrast(severity=3)",))
+        clean, noisy, other = found.advised[0].consequences
 
-        assert math.isnan(clean.predicted.value)
-        assert not math.isnan(noisy.predicted.value)
+        assert math.isfinite(clean.predicted.value + noisy.predicted.value)
+        assert math.isnan(other.predicted.value)
+        assert "as noise of sigma" in found.advised[0].why
 
     def test_what_does_not_apply_says_why_and_is_last(self, found):
         last = found.advised[-1]

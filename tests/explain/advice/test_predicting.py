@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.explain.advice.predicting import Curve, noise_ratio, predicted_change
+from holdfast.explain.advice.predicting import Curve, Displacements, features, predicted_change
 from holdfast.measuring import Subject, TensorStream
 from holdfast.metrics.accuracy import wilson
 from holdfast.models import load_model
@@ -48,72 +48,93 @@ class TestCurve:
 
 class TestPredictedChange:
     def test_the_same_noise_changes_nothing(self):
-        found = predicted_change(CURVE, 0.1, 1.0)
+        found = predicted_change(CURVE, 0.1, 0.1)
 
         assert found.value == 0
         assert found.low < 0 < found.high
 
     def test_half_the_noise_answers_as_at_half_of_it(self):
-        assert predicted_change(CURVE, 0.1, 0.5).value == pytest.approx(0.8 - 0.6)
+        assert predicted_change(CURVE, 0.1, 0.05).value == pytest.approx(0.8 - 0.6)
 
-    def test_more_noise_costs(self):
-        assert predicted_change(CURVE, 0.1, 2.0).value == pytest.approx(0.2 - 0.6)
+    def test_detail_that_is_lost_costs_on_clean_pictures(self):
+        assert predicted_change(CURVE, 0.0, 0.05).value == pytest.approx(0.8 - 0.9)
 
-    @pytest.mark.parametrize("ratio", [math.nan, math.inf, 3.0])
-    def test_what_the_curve_does_not_reach_is_not_predicted(self, ratio):
-        found = predicted_change(CURVE, 0.1, ratio)
+    def test_without_data_there_is_no_prediction(self):
+        found = predicted_change(CURVE, 0.1, math.nan)
 
         assert math.isnan(found.value)
         assert found.count == 100
 
 
-class TestNoiseRatio:
-    def subject(self, change=None, count=64, side=12):
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 4))
-        net.input_size = (side, side)
-        classifier = load_model(net)
-        if change is not None:
-            classifier = parse_changes([change])[0].change(classifier)
-        images = torch.rand(count, 3, side, side)
-        labels = torch.zeros(count, dtype=torch.int64)
-        return Subject("net", classifier, TensorStream(images, labels, name="x", split="y"))
+def subject(change=None, images=None, side=12):
+    """A linear classifier, whose last layer sees the pixels."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 4))
+    net.input_size = (side, side)
+    classifier = load_model(net)
+    if change is not None:
+        classifier = parse_changes([change])[0].change(classifier)
+    pixels = torch.rand(64, 3, side, side) if images is None else images
+    labels = torch.zeros(len(pixels), dtype=torch.int64)
+    return Subject("net", classifier, TensorStream(pixels, labels, name="x", split="y"))
 
-    def test_of_pixels_it_is_that_of_their_deviation(self):
-        """The last layer sees pixels: uniform ones deviate by 1 / sqrt(12)."""
-        found = noise_ratio(self.subject(), 0.1, seed=0, images=64)
 
-        assert found.images == 64
-        assert found.value == pytest.approx(0.1 * math.sqrt(12), rel=0.03)
+class TestDisplacements:
+    def reference(self, images=None, sigmas=(0.1, 0.2)):
+        return Displacements.of(subject(images=images), sigmas, seed=0, images=64)
 
-    def test_it_is_in_proportion_to_weak_noise(self):
-        one, two = (noise_ratio(self.subject(), s, seed=0, images=8).value for s in (0.01, 0.02))
+    def test_of_pixels_they_are_noise_over_their_deviation(self):
+        """Uniform pixels deviate by 1 / sqrt(12)."""
+        found = self.reference()
 
-        assert two == pytest.approx(2 * one, rel=1e-4)
+        assert found.moved == pytest.approx((0, 0.1 * math.sqrt(12), 0.2 * math.sqrt(12)), rel=0.03)
+        assert found.clean.shape == (64, 432)
 
-    def test_white_pictures_lose_as_much_as_white_noise(self):
-        """Both are white, so a filter takes the same part of signal and noise."""
-        plain = noise_ratio(self.subject(), 0.1, seed=0, images=64).value
-        blurred = noise_ratio(self.subject("low_pass(std=0.6)"), 0.1, seed=0, images=64).value
+    def test_noise_is_its_own_equivalent(self):
+        found = self.reference()
+        moved = found.from_clean(features(subject(), 0.15, seed=0, images=64))
 
-        assert blurred == pytest.approx(plain, rel=0.03)
+        assert found.equivalent(moved) == pytest.approx(0.15, rel=1e-3)
 
-    def test_smooth_pictures_keep_more_than_noise(self):
-        subject = self.subject("low_pass(std=1.0)")
+    def test_the_unchanged_network_is_not_moved(self):
+        found = self.reference()
+
+        assert found.from_clean(features(subject(), 0.0, seed=0, images=64)) == 0
+        assert found.equivalent(0.0) == 0
+
+    def test_beyond_the_strongest_noise_it_counts_as_that(self):
+        assert self.reference().equivalent(50.0) == pytest.approx(0.2)
+
+    def test_a_filter_takes_noise_of_flat_pictures_and_nothing_else(self):
+        """What is left is the noise gain of the kernel, raised a little by the mirrored border."""
         flat = torch.rand(64, 3, 1, 1).expand(-1, -1, 12, 12).contiguous()
-        stream = TensorStream(flat, torch.zeros(64, dtype=torch.int64), name="x", split="y")
-        plain = self.subject()
-        ratios = [
-            noise_ratio(Subject("net", one.classifier, stream), 0.1, seed=0, images=64).value
-            for one in (plain, subject)
-        ]
-        # Interior gain of a Gaussian of deviation one, raised by the mirrored border.
+        reference = self.reference(flat)
+        blurred = subject("low_pass(std=1.0)", flat)
+        clean = reference.from_clean(features(blurred, 0.0, seed=0, images=64))
+        noisy = reference.from_clean(features(blurred, 0.2, seed=0, images=64))
         taps = torch.exp(-0.5 * torch.arange(-3, 4, dtype=torch.double) ** 2)
-        gain = float((taps / taps.sum()).square().sum())
+        gain = float((taps / taps.sum()).square().sum())  # of the square kernel, its root
 
-        assert ratios[1] / ratios[0] == pytest.approx(gain, rel=0.25)
+        assert clean == pytest.approx(0, abs=1e-5)
+        assert reference.equivalent(noisy) == pytest.approx(0.2 * gain, rel=0.25)
+
+    def test_a_filter_that_takes_detail_is_as_noise(self):
+        """Of white pictures a strong filter leaves little: all that it took is missing."""
+        reference = self.reference()
+        blurred = subject("low_pass(std=2.0)")
+        moved = reference.from_clean(features(blurred, 0.0, seed=0, images=64))
+
+        assert 0.8 < moved < 1.0  # of the deviation of the pixels
 
     def test_the_same_seed_gives_the_same_noise(self):
-        found = [noise_ratio(self.subject(), 0.1, seed=s, images=8).value for s in (1, 1, 2)]
+        one, same, other = (features(subject(), 0.1, seed=seed, images=8) for seed in (1, 1, 2))
 
-        assert found[0] == found[1] != found[2]
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+
+    def test_pictures_that_are_all_alike_give_no_measure(self):
+        alike = torch.full((8, 3, 12, 12), 0.5)
+        found = Displacements.of(subject(images=alike), (0.1,), seed=0, images=8)
+
+        assert math.isnan(found.moved[1])
+        assert math.isnan(found.equivalent(0.3))

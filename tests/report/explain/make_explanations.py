@@ -297,7 +297,7 @@ def make_advice():
                 model="small:cnn+low_pass(std=0.6)",
                 about="Blur the input.",
                 why="The filter passes 0.3 of the noise.",
-                noise_ratio=0.6,
+                equivalent_sigma=0.09,
                 consequences=(clean, noise),
                 helps=("gaussian_noise(sigma=0.12)",),
             ),

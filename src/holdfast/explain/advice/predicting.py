@@ -1,11 +1,17 @@
-"""What theory predicts of a change: how much noise reaches the classifier, and what that costs."""
+"""What a change is predicted to cost or gain, from how far it moves the network's features.
+
+A changed network on some pictures is as far from the original on clean ones, at the input of the
+last layer, as the original is under noise of some sigma; the original's measured accuracy at that
+sigma is the prediction. So the noise that a change takes away and the detail that it takes away
+with it are weighed in one measure. It needs no labels, and 32 pictures.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -62,21 +68,72 @@ def _read(sigmas: Sequence[float], values: Sequence[float], place: float) -> flo
     return float(PchipInterpolator(np.asarray(sigmas), falling)(place))
 
 
-def predicted_change(curve: Curve, sigma: float, ratio: float) -> Value:
-    """Change of accuracy at noise of `sigma`, where a change scales the noise by a ratio.
+@dataclass(frozen=True)
+class Displacements:
+    """How far noise moves the features of the original.
 
-    The changed model is taken to answer at `sigma` as the original does at `sigma * ratio`: its
-    noise is less, and what it sees of the picture is the same. What a low-pass filter takes from
-    the picture is not in it.
+    Attributes:
+        clean: Its features of clean pictures, [N, F] float64.
+        spread: Sum over features of their variance between pictures.
+        sigmas: Ascending, 0 first, [M].
+        moved: Root mean square of f(x + n) - f(x) over the root of `spread`, [M].
+    """
+
+    clean: Tensor
+    spread: float
+    sigmas: tuple[float, ...]
+    moved: tuple[float, ...]
+
+    @classmethod
+    def of(cls, subject: Subject, sigmas: Sequence[float], *, seed: int, images: int) -> Self:
+        """Send pictures with noise of each deviation through a network.
+
+        Args:
+            subject: Network and pictures.
+            sigmas: Deviations, pixel units of [0, 1], ascending, without 0.
+            seed: Of the noise.
+            images: How many pictures, the first of the stream.
+
+        Raises:
+            BadValueError: The network has no last layer whose input could be seen.
+        """
+        clean = features(subject, 0.0, seed=seed, images=images)
+        spread = float(clean.var(0, correction=0).sum()) if len(clean) else math.nan
+        empty = cls(clean, spread, (0.0,), (0.0,))
+        moved = [
+            empty.from_clean(features(subject, sigma, seed=seed, images=images)) for sigma in sigmas
+        ]
+        return cls(clean, spread, (0.0, *sigmas), (0.0, *moved))
+
+    def from_clean(self, found: Tensor) -> float:
+        """How far features [N, F] are from those of clean pictures; NaN without a spread."""
+        if found.shape != self.clean.shape or not self.spread > 0:
+            return math.nan
+        moved = (found - self.clean).square().sum(1).mean()
+        return float((moved / self.spread).sqrt())
+
+    def equivalent(self, moved: float) -> float:
+        """Deviation of the noise that moves the original as far; linear between those measured.
+
+        What is further than the strongest noise that was tried counts as that.
+        """
+        if math.isnan(moved) or any(math.isnan(one) for one in self.moved):
+            return math.nan
+        rising = np.maximum.accumulate(np.asarray(self.moved))
+        return float(np.interp(moved, rising, np.asarray(self.sigmas)))
+
+
+def predicted_change(curve: Curve, sigma: float, equivalent: float) -> Value:
+    """Change of accuracy where a changed network under noise of `sigma` is as the original.
 
     Args:
         curve: Of the original.
-        sigma: Deviation of the noise, pixel units of [0, 1].
-        ratio: Noise over signal after the change, against before.
+        sigma: Deviation of the noise that both get, pixel units of [0, 1]; 0 is clean.
+        equivalent: Deviation at which the original is as far from its clean self.
     """
-    if not math.isfinite(ratio):
+    if math.isnan(equivalent):
         return Value(count=curve.count)
-    now, then = curve.at(sigma), curve.at(sigma * ratio)
+    now, then = curve.at(sigma), curve.at(equivalent)
     return Value(
         value=then.value - now.value,
         low=then.low - now.value,
@@ -85,49 +142,23 @@ def predicted_change(curve: Curve, sigma: float, ratio: float) -> Value:
     )
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Noise over signal at the classifier's input.
+def features(subject: Subject, sigma: float, *, seed: int, images: int) -> Tensor:
+    """Input of the last layer for pictures with Gaussian noise, [N, F] float64.
 
-    Attributes:
-        value: Root of the mean square of f(x + n) - f(x), over the deviation of f(x) between
-            pictures.
-        images: How many pictures.
-    """
-
-    value: float
-    images: int
-
-
-def noise_ratio(subject: Subject, sigma: float, *, seed: int, images: int) -> Ratio:
-    """Send pictures with and without Gaussian noise through a network, and compare its features.
-
-    The noise is not cut at black and white, as theory has it, and keyed by picture: a changed
-    network gets the same.
-
-    Args:
-        subject: Network and pictures.
-        sigma: Deviation of the noise, pixel units of [0, 1].
-        seed: Of the noise.
-        images: How many pictures, the first of the stream.
+    The noise is not cut at black and white, and is keyed by picture: a changed network gets the
+    same.
 
     Raises:
         BadValueError: The network has no last layer whose input could be seen.
     """
-    clean: list[Tensor] = []
-    noisy: list[Tensor] = []
+    found: list[Tensor] = []
     for pixels, ids in _pictures(subject, images):
-        keys = keys_for(ids, seed=seed, stream=_STREAM)
-        noise = keys.normal(*pixels.shape[1:]).float().to(pixels.device)
-        clean.append(_features(subject.classifier, pixels))
-        noisy.append(_features(subject.classifier, pixels + sigma * noise))
-    if not clean:
-        return Ratio(math.nan, 0)
-    first, second = torch.cat(clean).double(), torch.cat(noisy).double()
-    spread = first.var(0, correction=0).sum()
-    moved = (second - first).square().sum(1).mean()
-    value = float((moved / spread).sqrt()) if float(spread) > 0 else math.nan
-    return Ratio(value, len(first))
+        noisy = pixels
+        if sigma:
+            keys = keys_for(ids, seed=seed, stream=_STREAM)
+            noisy = pixels + sigma * keys.normal(*pixels.shape[1:]).float().to(pixels.device)
+        found.append(_features(subject.classifier, noisy))
+    return torch.cat(found).double() if found else torch.zeros(0, 0, dtype=torch.float64)
 
 
 def _pictures(subject: Subject, images: int) -> Sequence[tuple[Tensor, Tensor]]:

@@ -15,7 +15,12 @@ import polars as pl
 from holdfast.core.errors import BadValueError, HoldfastError
 from holdfast.data import Dataset
 from holdfast.explain.advice.candidates import default_changes, view_of
-from holdfast.explain.advice.predicting import Curve, noise_ratio, predicted_change
+from holdfast.explain.advice.predicting import (
+    Curve,
+    Displacements,
+    features,
+    predicted_change,
+)
 from holdfast.explain.advice.tuned import FineTuning
 from holdfast.explain.advice.verdict import ordered, verdict
 from holdfast.measuring import Options, Subject, View, measure_runs, open_subject, plan
@@ -33,7 +38,6 @@ _STUDY = "advice"
 _NOISE = "gaussian_noise(sigma={:g})"
 _PARTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of sigma, at which the original is measured
 _PROBED = 32  # pictures that noise is sent through
-_PROBE = 0.25  # of sigma: noise so weak that layers answer it in proportion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ class _Adviser:
         self.progress = progress
         self.conditions = [*dict.fromkeys([CLEAN, question.noise, *_specs(question.perturb)])]
         self.flags: list[str] = []
-        self.ratios: dict[str, float] = {}  # of the original, by view
+        self.references: dict[str, Displacements] = {}  # of the original, by view
 
     def run(self) -> Iterator[Step | Advice]:
         question = self.question
@@ -214,10 +218,18 @@ class _Adviser:
         view = view_of(change, self.question.view)
         changed = self._subject(self._changed(change, bare), view)
         original = self._subject(self._original(bare), view)
-        ratio, why = self._ratio(change, original, changed, view)
+        keeps = change.keeps and self.question.fine_tuning is None
+        found: dict[str, float] = {}
+        why = "It computes the same function of the pixels: nothing changes."
+        if not keeps:
+            found, why = self._equivalents(original, changed, view)
         after = self._measured(changed, view, self.conditions)
+        predicted = {
+            name: self._predicted(name, curves[view], found, keeps=keeps)
+            for name in self.conditions
+        }
         consequences = [
-            self._consequence(change, name, originals[view], after, curves[view], ratio)
+            _consequence(name, originals[view][name], after[name], predicted[name])
             for name in self.conditions
         ]
         helps = [one.condition for one in consequences if one.measured.low > 0]
@@ -225,7 +237,7 @@ class _Adviser:
         return empty.model_copy(
             update={
                 "why": why,
-                "noise_ratio": ratio,
+                "equivalent_sigma": found.get(self.question.noise, math.nan),
                 "view": view,
                 "fine_tuned": 0 if tuning is None else tuning.epochs,
                 "consequences": tuple(consequences),
@@ -233,50 +245,38 @@ class _Adviser:
             }
         )
 
-    def _ratio(
-        self, change: Change, original: Subject, changed: Subject, view: str
-    ) -> tuple[float, str]:
-        if change.keeps and self.question.fine_tuning is None:
-            return 1.0, "It computes the same function of the pixels: nothing changes."
-        probe, seed = self.question.sigma * _PROBE, self.question.seed
-        before = self.ratios.get(view)
-        if before is None:
-            before = noise_ratio(original, probe, seed=seed, images=_PROBED).value
-            self.ratios[view] = before
-        after = noise_ratio(changed, probe, seed=seed, images=_PROBED).value
-        ratio = after / before if before > 0 else math.nan
+    def _equivalents(
+        self, original: Subject, changed: Subject, view: str
+    ) -> tuple[dict[str, float], str]:
+        """Noise that moves the original as far as the change does, by condition; in words too."""
+        sigma, seed = self.question.sigma, self.question.seed
+        reference = self.references.get(view)
+        if reference is None:
+            sigmas = [sigma * part for part in _PARTS]
+            reference = Displacements.of(original, sigmas, seed=seed, images=_PROBED)
+            self.references[view] = reference
+        found = {
+            condition: reference.equivalent(
+                reference.from_clean(features(changed, level, seed=seed, images=_PROBED))
+            )
+            for condition, level in ((CLEAN, 0.0), (self.question.noise, sigma))
+        }
+        clean, noisy = found.values()
         why = (
-            f"Noise over signal at the last layer is {ratio:.2f} of the original's: as sigma "
-            f"{self.question.sigma * ratio:.3f}."
+            f"On clean pictures it is as far from the original as noise of sigma {clean:.3f} "
+            f"takes that; under sigma {sigma:g}, as sigma {noisy:.3f}."
         )
-        return ratio, why
+        return found, why
 
-    def _consequence(
-        self,
-        change: Change,
-        condition: str,
-        before: Mapping[str, pl.DataFrame],
-        after: Mapping[str, pl.DataFrame],
-        curve: Curve,
-        ratio: float,
-    ) -> Consequence:
-        both = before[condition].join(
-            after[condition].select("id", "correct"), on="id", how="inner", suffix="_after"
-        )
-        old, new = both["correct"].to_numpy(), both["correct_after"].to_numpy()
-        difference = paired_difference(old, new)
-        predicted = Value(count=curve.count)
-        if change.keeps and self.question.fine_tuning is None:
-            predicted = Value(value=0.0, low=0.0, high=0.0, count=curve.count)
-        elif condition == self.question.noise:
-            predicted = predicted_change(curve, self.question.sigma, ratio)
-        return Consequence(
-            condition=condition,
-            predicted=predicted,
-            measured=_value(difference),
-            before=_value(proportion(int(old.sum()), len(old))),
-            after=_value(proportion(int(new.sum()), len(new))),
-        )
+    def _predicted(
+        self, condition: str, curve: Curve, found: Mapping[str, float], *, keeps: bool
+    ) -> Value:
+        if keeps:
+            return Value(value=0.0, low=0.0, high=0.0, count=curve.count)
+        if condition not in found:
+            return Value(count=curve.count)
+        sigma = 0.0 if condition == CLEAN else self.question.sigma
+        return predicted_change(curve, sigma, found[condition])
 
     def _advice(
         self, advised: list[Advised], curve: Curve, original: Mapping[str, pl.DataFrame]
@@ -314,6 +314,20 @@ def _curve(measured: Mapping[str, pl.DataFrame], sigmas: Sequence[float]) -> Cur
     frames = [measured[CLEAN], *(measured[_NOISE.format(sigma)] for sigma in sigmas)]
     correct = tuple(int(frame["correct"].sum()) for frame in frames)
     return Curve((0.0, *sigmas), correct, len(frames[0]))
+
+
+def _consequence(
+    condition: str, before: pl.DataFrame, after: pl.DataFrame, predicted: Value
+) -> Consequence:
+    both = before.join(after.select("id", "correct"), on="id", how="inner", suffix="_after")
+    old, new = both["correct"].to_numpy(), both["correct_after"].to_numpy()
+    return Consequence(
+        condition=condition,
+        predicted=predicted,
+        measured=_value(paired_difference(old, new)),
+        before=_value(proportion(int(old.sum()), len(old))),
+        after=_value(proportion(int(new.sum()), len(new))),
+    )
 
 
 def _value(found: Any) -> Value:

@@ -14,7 +14,7 @@ class Consequence(Part):
 
     Attributes:
         condition: Canonical text; `clean` is one.
-        predicted: Change of accuracy; NaN where theory says nothing.
+        predicted: Change of accuracy; NaN for conditions other than clean and the noise.
         measured: Paired with the original on the same images, with its interval.
         before: Accuracy of the original.
         after: Accuracy of the changed model.
@@ -36,7 +36,8 @@ class Advised(Part):
         about: One line about it.
         why: How the prediction was made, with its numbers.
         status: `measured`; `does not apply` to this model, with the reason in `why`; `failed`.
-        noise_ratio: Noise over signal after the changed part, against the original's.
+        equivalent_sigma: Of the noise that takes the original as far from its clean self as the
+            changed model is under the noise that was asked about.
         view: At which size noise is added, as `--view`.
         fine_tuned: Epochs of fine-tuning after the change, of both models; 0 is none.
         consequences: Under each condition.
@@ -48,7 +49,7 @@ class Advised(Part):
     about: str = ""
     why: str = ""
     status: Literal["measured", "does not apply", "failed"] = "measured"
-    noise_ratio: Number = math.nan
+    equivalent_sigma: Number = math.nan
     view: str = "model"
     fine_tuned: int = 0
     consequences: tuple[Consequence, ...] = ()

@@ -39,10 +39,10 @@ def sections(found: Advice) -> Sequence[tuple[str, str, Content]]:
         blocks += [Heading("Changes that were not measured"), _others(others)]
     note = (
         f"{found.model}, {numbers.count(found.images)} images of {found.data}. Differences are "
-        "paired on the same images with the same noise; intervals are of 95 %. A prediction "
-        "takes the changed model to answer as the original does at less noise: by how much comes "
-        "from noise over signal at the last layer, of weak noise on 32 pictures. What a change "
-        "takes from the picture is not in it, so that clean accuracy has no prediction."
+        "paired on the same images with the same noise; intervals are of 95 %. Predictions come "
+        "from 32 pictures without labels: at its last layer a changed model is as far from the "
+        "original on clean pictures as the original is under noise of some sigma, and the "
+        "original's accuracy at that sigma is the prediction."
     )
     advice = ("advice", "Advice", Content(found.verdict, blocks, note))
     return [advice, ("advice-curve", "Noise curve", _curve(found))] if _known(found) else [advice]
