@@ -16,7 +16,7 @@ def test_it_tells_predicted_and_measured_and_keeps_them(cli, here):
 
     assert found.exit_code == 0, found.output
     assert "small:cnn on 12 images of digits test" in said
-    assert "as it is: clean" in said
+    assert "the original: clean" in said
     assert "gaussian_noise(sigma=0.12) predicted measured" in said
     assert "average_pooling(where=all) does not apply: it has no max pooling layer." in said
     assert "note: Only 12 images were measured" in said

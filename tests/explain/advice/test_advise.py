@@ -212,3 +212,30 @@ def test_samples_of_the_store_are_those_of_the_advice(digits, tmp_path):
     )
 
     assert right["value"].to_list() == [found.advised[0].consequences[0].after.value]
+
+
+def test_fine_tuning_begins_with_the_last_layer_that_is_there(digits):
+    recipe = FineTuning(epochs=1, data="digits", split="train").recipe("small:cnn")
+
+    assert recipe.model.part == "all"
+
+
+def test_an_untrained_model_is_flagged(found):
+    assert any("untrained" in flag for flag in found.flags)
+
+
+def test_predictions_that_missed_are_counted(digits):
+    found = run(digits, n=40)
+    both = [
+        part
+        for one in found.advised
+        for part in one.consequences
+        if part.predicted.low < part.predicted.high
+    ]
+    missed = [p for p in both if not p.measured.low <= p.predicted.value <= p.measured.high]
+    said = [flag for flag in found.flags if "predictions lie outside" in flag]
+
+    assert len(both) == 2
+    assert said == (
+        [f"{len(missed)} of 2 predictions lie outside of the measured intervals."] if missed else []
+    )

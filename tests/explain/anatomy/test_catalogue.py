@@ -148,3 +148,10 @@ def test_a_sample_of_all_pretrained_names_has_no_failure(cache):
 
     assert failed == {}
     assert all(row["parameters"] > 0 and row["multiply_adds"] > 0 for row in rows)
+
+
+def test_a_network_that_does_not_say_its_size_is_read_at_one_at_which_it_runs():
+    found = anatomy(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)))
+
+    assert found["input_size"] == 32
+    assert "does not say its size" in found["flags"]

@@ -137,7 +137,7 @@ def _tell(found: Advice) -> None:
     if measured:
         first = measured[0].consequences
         before = ", ".join(f"{c.condition} {100 * c.before.value:.1f} %" for c in first)
-        out.print(f"as it is: {before}", markup=False)
+        out.print(f"the original: {before}", markup=False)
         headings = [h for c in found.conditions for h in _headings(c, measured)]
         table = columns("change", *headings)
         for one in measured:

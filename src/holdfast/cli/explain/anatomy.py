@@ -116,7 +116,7 @@ def anatomy(
         _print_summary(frame)
     _tell_failures(rows)
     keep(folder, frame)
-    if all(row["status"] == "failed" for row in rows):
+    if any(row["status"] == "failed" for row in rows):
         raise typer.Exit(1)
 
 

@@ -32,7 +32,8 @@ _TESTBED = typer.Option(
     metavar="FILE.csv",
 )
 _PERTURBATION = typer.Option(
-    help="The one whose levels give the slopes, such as gaussian_noise; all together if left out."
+    help="Rank under this one alone, with slopes over its levels, such as gaussian_noise; the mean "
+    "of all, unlike ones too, if left out."
 )
 
 

@@ -136,8 +136,12 @@ class _Adviser:
         views = dict.fromkeys([question.view, *(view_of(one, question.view) for one in changes)])
         originals: dict[str, dict[str, pl.DataFrame]] = {}
         curves: dict[str, Curve] = {}
+        self._doubt(bare)
+        if question.fine_tuning is not None:
+            yield Step(f"measuring {question.model} before its fine-tuning")
+            untuned = self._measured(self._subject(bare, question.view), question.view, [CLEAN])
         for view in views:
-            yield Step(f"measuring {question.model} as it is, noise at {view} size")
+            yield Step(f"measuring {question.model}, noise at {view} size")
             subject = self._subject(self._original(bare), view)
             sigmas = [question.sigma * part for part in _PARTS]
             asked = [*self.conditions, *(_NOISE.format(sigma) for sigma in sigmas)]
@@ -151,17 +155,56 @@ class _Adviser:
                 advised.append(self._one(change, bare, originals, curves))
             except HoldfastError as error:
                 advised.append(_failed(change, question.model, str(error)))
+        if question.fine_tuning is not None:
+            self._doubt_tuning(untuned[CLEAN], originals[question.view][CLEAN])
+        self._doubt_predictions(advised)
         yield self._advice(advised, curves[question.view], originals[question.view])
+
+    def _doubt(self, bare: Classifier) -> None:
+        if "untrained" in bare.flags:
+            self.flags.append(
+                f"{self.question.model} is untrained: nothing that changes it can be judged."
+            )
+
+    def _doubt_tuning(self, before: pl.DataFrame, after: pl.DataFrame) -> None:
+        lost = paired_difference(before["correct"].to_numpy(), after["correct"].to_numpy())
+        old = 100 * float(before["correct"].mean() or 0.0)  # type: ignore[arg-type]
+        words = "Fine-tuning took the original from"
+        if lost.high < 0:
+            self.flags.append(
+                f"{words} {old:.1f} % to {old + 100 * lost.value:.1f} % on clean images: distrust "
+                "what is compared with it."
+            )
+
+    def _doubt_predictions(self, advised: Sequence[Advised]) -> None:
+        """Say how many predictions missed, so that nobody takes them for more."""
+        both = [
+            part
+            for one in advised
+            for part in one.consequences
+            if part.predicted.low < part.predicted.high
+        ]
+        missed = [
+            part
+            for part in both
+            if not part.measured.low <= part.predicted.value <= part.measured.high
+        ]
+        if missed:
+            self.flags.append(
+                f"{len(missed)} of {len(both)} predictions lie outside of the measured intervals."
+            )
 
     def _tune(self, model: str) -> Iterator[Step]:
         tuning = self.question.fine_tuning
         if tuning is None:
             return
-        yield Step(f"fine-tuning {model}", 0, tuning.epochs)
+        told = Step(f"fine-tuning {model}", 0, tuning.epochs)
+        yield told
         for event in tuning.train(model, self.folder / "trainings", self.question.device):
             epoch = getattr(event, "epoch", None)
-            if epoch is not None:
-                yield Step(f"fine-tuning {model}", int(epoch), tuning.epochs)
+            if epoch is not None and int(epoch) != told.done:
+                told = Step(told.what, int(epoch), tuning.epochs)
+                yield told
 
     def _tune_changed(self, change: Change, bare: Classifier) -> Iterator[Step]:
         if not change.applies(bare):
@@ -285,9 +328,8 @@ class _Adviser:
         best = ordered(advised, question.noise, question.clean_loss)
         count = len(original[CLEAN])
         if count < 100:
-            self.flags.append(
-                f"Only {count} images were measured: intervals are wide, and advice is a guess."
-            )
+            few = f"Only {count} images were measured: intervals are wide, and advice is a guess."
+            self.flags.insert(0, few)
         return Advice(
             source=f"{question.model} on {dataset.name} {dataset.split}",
             flags=tuple(self.flags),

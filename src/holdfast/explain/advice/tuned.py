@@ -1,4 +1,7 @@
-"""The same short fine-tuning of a model and of what became of it."""
+"""The same short fine-tuning of a model and of what became of it.
+
+All weights are trained, the last layer's from what they are: AdamW at 1e-4, cosine, flips.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class FineTuning:
         return recipe_of(
             {
                 "data": {"name": self.data, "split": self.split, "labels": self.labels},
-                "model": {"name": model, "weights": weights},
+                "model": {"name": model, "weights": weights, "part": "all"},
                 "augment": ["flip"],
                 "train": {"epochs": self.epochs, "batch_size": _BATCH},
                 "optimizer": {

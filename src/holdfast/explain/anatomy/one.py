@@ -22,7 +22,7 @@ from holdfast.records.explanations import ANATOMY_COLUMNS
 Row = dict[str, Any]
 _TIMM = "timm:"
 _GRAPH_COLUMNS = tuple(name for name in Structure.__dataclass_fields__ if name != "flags")
-_MOST = 224  # pixels of a network that takes any size and does not say which it likes
+_SIZES = (224, 32, 28)  # pixels that are tried for a network that does not say its size
 
 
 def anatomy(model: str | nn.Module | Classifier) -> Row:
@@ -49,14 +49,29 @@ def anatomy(model: str | nn.Module | Classifier) -> Row:
     if not isinstance(classifier.net, nn.Module):
         raise BadValueError(f"{name} is a function: anatomy is read from a torch module")
     wanted = classifier.preprocessing
-    sides = wanted.input_size or (_MOST, _MOST)
-    found = structure(classifier.net, (wanted.channels, *sides))
+    sides, found = _at_some_size(classifier.net, wanted)
     row = _row(name, name.partition(":")[2] or name, found)
     row |= _of_preprocessing(wanted) | {"classes": classifier.classes, "input_size": sides[0]}
     if wanted.input_size is None:
-        any_size = f"It takes any size; multiply-adds are those of {_MOST} pixels."
+        any_size = f"It does not say its size; multiply-adds are those of {sides[0]} pixels."
         row["flags"] = " ".join((*found.flags, any_size))
     return _named_origin(row, name)
+
+
+def _at_some_size(net: nn.Module, wanted: Preprocessing) -> tuple[tuple[int, int], Structure]:
+    """Structure at the network's size, or at the first usual one at which it runs.
+
+    Raises:
+        BadValueError: It runs at none; the message is that of the first.
+    """
+    sizes = [wanted.input_size] if wanted.input_size else [(side, side) for side in _SIZES]
+    errors = []
+    for size in sizes:
+        try:
+            return size, structure(net, (wanted.channels, *size))
+        except BadValueError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def timm_anatomy(name: str, structures: Mapping[str, Structure] | None = None) -> Row:

@@ -85,7 +85,10 @@ def _verdict(rule: Rule, outcome: Outcome, effects: Sequence[Effect]) -> Verdict
 
 def _evidence(rule: Rule, known: Sequence[Effect], ways: set[bool]) -> str:
     if not known:
-        return f"No two models differ in {rule.attribute} in a way that could be told from others."
+        return (
+            "No model with attributes, or no two that differ in "
+            f"{rule.attribute.replace('_', ' ')} in a way that could be told from others."
+        )
     told = "; ".join(_told(one) for one in known)
     clash = " Pairs and regression disagree." if len(ways) == 2 else ""
     return f"{told[0].upper()}{told[1:]}.{clash}"

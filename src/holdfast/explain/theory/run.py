@@ -163,6 +163,10 @@ def random_fields(keys: Keys, shape: tuple[int, int, int]) -> Tensor:
 
 
 def amplifying(found: Theory, count: int = 5) -> tuple[Layer, ...]:
-    """Layers after which noise has grown most relative to the signal, the largest gain first."""
-    grown = [layer for layer in found.layers if layer.gain > 1]
+    """Layers after which noise has grown most relative to the signal, the largest gain first.
+
+    Normalization scales signal and noise of a channel alike, and only weighs channels anew: it
+    is left out.
+    """
+    grown = [layer for layer in found.layers if layer.gain > 1 and "Norm" not in layer.kind]
     return tuple(sorted(grown, key=lambda layer: -layer.gain)[:count])

@@ -130,8 +130,8 @@ def _moved(before: Classifier, after: Classifier) -> str:
     if moved <= allowed:
         return ""
     return (
-        f"its logits should stay and move by {moved:.2g}; it changes its pixels, or its weights, "
-        "by itself"
+        "it scales its pixels or computes its weights inside of itself, so that the change cannot "
+        f"be undone exactly (logits move by {moved:.2g})"
     )
 
 

@@ -136,7 +136,7 @@ def _table(found: Advice, measured: Sequence[Advised]) -> Block:
 
 def _row(one: Advised, shown: Sequence[tuple[str, bool]]) -> list[Cell]:
     native = f" Noise at {one.view} size." if one.view != "model" else ""
-    tuned = f" Fine-tuned for {one.fine_tuned} epochs." if one.fine_tuned else ""
+    tuned = f" Fine-tuned: {one.fine_tuned} epochs." if one.fine_tuned else ""
     cells = [Cell(one.change, f"{one.why}{native}{tuned}", one.change, about=one.about)]
     parts = {part.condition: part for part in one.consequences}
     for condition, predicted in shown:
@@ -204,7 +204,7 @@ def _curve(found: Advice) -> Content:
     )
     first, last = known[0], known[-1]
     lead = (
-        f"As it is, the model falls from {numbers.percent(first[1])} without noise to "
+        f"The original falls from {numbers.percent(first[1])} without noise to "
         f"{numbers.percent(last[1])} at sigma {last[0]:g}; predictions are read off this curve."
     )
     return Content(lead, [figure])

@@ -64,7 +64,8 @@ def sections(found: Theory) -> Sequence[Section]:
 
 
 def _grown(found: Theory) -> list[Layer]:
-    grown = [layer for layer in found.layers if layer.gain > 1]
+    # Normalization scales signal and noise of a channel alike, and only weighs channels anew.
+    grown = [layer for layer in found.layers if layer.gain > 1 and "Norm" not in layer.kind]
     return sorted(grown, key=lambda layer: -layer.gain)
 
 
