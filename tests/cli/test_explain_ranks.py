@@ -34,7 +34,7 @@ def test_ranks_of_timm_tables(cli, tables, here):
     assert "published rank_diff: 6 of 6 equal ours (100.0%), 6 within 4 places" in found.output
     assert {"page.html", "ranks.json"} == {path.name for path in (here / "why").iterdir()}
     kept = json.loads((here / "why" / "ranks.json").read_text())
-    assert kept["command"].startswith("holdfast ")
+    assert kept["command"].startswith("holdfast")
     assert 6 == len(kept["models"])
 
 

@@ -27,7 +27,7 @@ def test_one_command_does_all_on_a_testbed_table(cli, testbed, here):
     assert (here / "r" / "page.html").is_file()
     kept = read_explanation(here / "r", Rules)
     assert kept.models == 200
-    assert kept.command.startswith("holdfast ")
+    assert kept.command.startswith("holdfast")
 
 
 def test_the_other_recording_and_attributes_from_a_file(cli, testbed, here):

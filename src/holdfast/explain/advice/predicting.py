@@ -174,7 +174,7 @@ def _pictures(subject: Subject, images: int) -> Sequence[tuple[Tensor, Tensor]]:
 
 
 def _features(classifier: Classifier, images: Tensor) -> Tensor:
-    """Input of the last layer, [B, F]."""
+    """Input of the last layer, [B, F]; of a map [B, F, H, W], its mean over positions."""
     net: Any = classifier.net
     names = head_layers(net)
     if not names:
@@ -192,4 +192,7 @@ def _features(classifier: Classifier, images: Tensor) -> Tensor:
         hook.remove()
     if not kept:
         raise BadValueError(f"the last layer of {classifier.name}, {names[-1]}, does not run")
-    return kept[-1].reshape(len(images), -1).cpu()
+    found = kept[-1]
+    if found.ndim > 2:  # a convolution that classifies each position: their mean is what counts
+        found = found.flatten(2).mean(2)
+    return found.reshape(len(images), -1).cpu()
