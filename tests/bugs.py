@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bug import Bug, of_attack
 from engine_bugs import CHECKS, ENGINE, FLOW
+from explain_bugs import EXPLAIN
 from search_bugs import SEARCH
 from training_bugs import TRAINING
 
@@ -287,4 +288,5 @@ BUGS = [
     *_REFUSALS,
     *SEARCH,
     *TRAINING,
+    *EXPLAIN,
 ]

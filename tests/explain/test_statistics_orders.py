@@ -158,3 +158,10 @@ def test_too_few_models_or_equal_ones_give_no_line():
     assert 0 == effective_robustness([], []).line.count
     with pytest.raises(BadValueError, match="divide percent"):
         effective_robustness([50.0], [40.0])
+
+
+def test_of_several_constant_answers_each_has_the_least_place():
+    table = np.array([[0.1, 0.1], [0.1, 0.1], [0.5, 0.0]])
+    found = fair_borda(table, np.array([True, True, False]))
+
+    assert found.tolist() == [2.0, 2.0, 6.0]
