@@ -108,3 +108,10 @@ def test_many_are_summed_up_and_failures_told(cli, monkeypatch):
     assert "bad0 failed: no architecture of timm named 'bad0'" in " ".join(found.stderr.split())
     assert "bad9 failed" in found.stderr and "bad10" not in found.stderr
     assert "and 2 more failed" in found.stderr
+
+
+def test_a_second_model_joins_the_first_in_a_folder(cli, here):
+    for model in (NAME, "small:cnn", "small:cnn"):
+        assert cli("explain", "anatomy", model, "--out", "why").exit_code == 0
+
+    assert sorted(read_anatomy(here / "why")["model"]) == ["small:cnn", NAME]

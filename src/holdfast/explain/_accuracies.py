@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from holdfast.core.errors import BadValueError, unknown_name
+from holdfast.core.wording import shortlist
 from holdfast.explain.observations import CLEAN, Observations
 from holdfast.metrics.cards import METRICS
 from holdfast.metrics.intervals import FloatArray
 
 _TOP5 = {"accuracy": "top5_accuracy"}
 _ENOUGH = 0.5  # share of the models that must have a condition
-_SHOWN = 5  # names in a flag
 _KEY = ["model", "perturbation", "level"]
 
 
@@ -218,9 +218,3 @@ def _curve(
         same = [place for place, one in enumerate(columns) if one.level == level]
         found[level] = values[:, same].mean(1)
     return found if len(found) > 1 else {}
-
-
-def shortlist(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -315,8 +315,9 @@ def _headline(protocols: Sequence[Protocol]) -> str:
         test = next(one for one in first.groups if one.attribute == factor)
         if len(test.groups) > 1:
             told.append(
-                f"{test.groups[0]} backbones rank above {test.groups[-1]} ones (mean Borda "
-                f"{test.means[0]:,.0f} against {test.means[-1]:,.0f}, p {_p(test.p_value)})"
+                f"of {factor}s, {test.groups[0]} has the highest mean Borda ({test.means[0]:,.0f}) "
+                f"and {test.groups[-1]} the lowest ({test.means[-1]:,.0f}; analysis of variance of "
+                f"all {factor}s, p {_p(test.p_value)})"
             )
     every = next((one for one in first.odds if one.group == "all"), None)
     if every is not None and every.wins + every.losses:

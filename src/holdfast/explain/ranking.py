@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.explain._accuracies import Accuracies, accuracies_of, shortlist
+from holdfast.core.wording import shortlist
+from holdfast.explain._accuracies import Accuracies, accuracies_of
 from holdfast.explain.observations import Observations
 from holdfast.explain.statistics import (
     borda,

@@ -8,13 +8,13 @@ import polars as pl
 
 from holdfast.core.errors import BadValueError, unknown_name
 from holdfast.core.specs import format_spec, parse_spec
+from holdfast.core.wording import shortlist
 from holdfast.explain.observations import CLEAN, OBSERVATION_COLUMNS, Observations
 from holdfast.records.store import Store
 from holdfast.records.testbed import RECORDINGS, read_testbed
 
 _LEVELS = ("severity", "sigma", "eps")  # parameters of conditions that are levels
 _KEY = ["model", "perturbation", "level", "metric"]
-_SHOWN = 4
 
 
 def observations_of_store(folder: str | Path, data: str | None = None) -> Observations:
@@ -45,7 +45,7 @@ def observations_of_store(folder: str | Path, data: str | None = None) -> Observ
     if twice.height:
         models = sorted(set(twice["model"]))
         flags.append(
-            f"{_list(models)}: a condition was measured twice, under another view, seed or "
+            f"{shortlist(models)}: a condition was measured twice, under another view, seed or "
             "precision; the first run counts"
         )
         rows = rows.unique(_KEY, keep="first", maintain_order=True)
@@ -91,12 +91,12 @@ def _of_recording(rows: pl.DataFrame, recording: str, flags: list[str]) -> pl.Da
     known = rows.select("test_set", "recording").unique(maintain_order=True)
     taken: dict[str, str | None] = {}
     for name in dict.fromkeys(known["test_set"]):
-        there = known.filter(pl.col("test_set") == name)["recording"].to_list()
+        there = known.filter(pl.col("test_set") == name)["recording"].toshortlist()
         taken[name] = recording if recording in there else min(there, key=lambda one: one or "")
     others = [name for name, one in taken.items() if one not in {recording, None}]
     if others:
         other = next(one for one in RECORDINGS if one != recording)
-        flags.append(f"{_list(others)}: there is no {recording} recording, {other} is taken")
+        flags.append(f"{shortlist(others)}: there is no {recording} recording, {other} is taken")
     chosen = pl.DataFrame(
         {"test_set": list(taken), "recording": list(taken.values())},
         schema={"test_set": pl.String, "recording": pl.String},
@@ -117,14 +117,14 @@ def _of_data(rows: pl.DataFrame, data: str | None, flags: list[str]) -> pl.DataF
     chosen = counts["set"][-1]
     if counts.height > 1:
         left = [name for name in counts["set"] if name != chosen]
-        flags.append(f"{chosen} alone is read, which most models have; left out: {_list(left)}")
+        flags.append(f"{chosen} alone is read, which most models have; left out: {shortlist(left)}")
     return rows.filter(pl.col("set") == chosen)
 
 
 def _named(rows: pl.DataFrame) -> pl.DataFrame:
     """Models of one name and several weights are told apart by the start of their digest."""
     several = rows.group_by("model").agg(pl.col("weights_digest").n_unique().alias("kinds"))
-    twice = several.filter(pl.col("kinds") > 1)["model"].to_list()
+    twice = several.filter(pl.col("kinds") > 1)["model"].toshortlist()
     digest = pl.col("weights_digest").str.slice(0, 8)
     return rows.with_columns(
         pl.when(pl.col("model").is_in(twice))
@@ -170,8 +170,3 @@ def _perturbation(condition: str) -> tuple[str, str]:
     parameter = next((name for name in _LEVELS if name in arguments), "")
     arguments.pop(parameter, None)
     return format_spec(spec.name, arguments), parameter
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

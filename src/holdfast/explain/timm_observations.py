@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from holdfast.core.errors import BadValueError
+from holdfast.core.wording import shortlist
 from holdfast.explain.observations import CLEAN, OBSERVATION_COLUMNS, Observations
 from holdfast.records.timm_tables import read_timm_results
 
@@ -101,6 +102,5 @@ def _flags(tables: Sequence[pl.DataFrame], names: Sequence[str]) -> list[str]:
     for table, name in zip(tables[1:], names[1:], strict=True):
         lacking = sorted(set(table["model"]) - base)
         if lacking:
-            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-            flags.append(f"the clean table lacks {', '.join(lacking[:3])}{more}, which {name} has")
+            flags.append(f"the clean table lacks {shortlist(lacking)}, which {name} has")
     return flags

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from holdfast.core.errors import BadValueError, MissingError, StoreError
+from holdfast.core.wording import shortlist
 from holdfast.records.explanations.anatomy import ANATOMY_COLUMNS
 
 Recording = Literal["on-disk", "in-memory"]
@@ -183,7 +184,7 @@ def _without_duplicates(
     counts = Counter(name for name in header if not _INDEX.match(name))
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        flags.append(f"columns that stand twice, of which the first counts: {_list(twice)}")
+        flags.append(f"columns that stand twice, of which the first counts: {shortlist(twice)}")
     kept = [at for at, name in enumerate(header) if at == place or header.index(name) == at]
     kept = [at for at in kept if at == place or header[at] != _MODEL[0]]
     lines = [[line[at] for at in kept] for line in lines]
@@ -201,7 +202,7 @@ def _without_duplicates(
             repeated.append(line[place])
         seen.setdefault(line[place], line)
     if repeated:
-        flags.append(f"models that stand twice, of which the first row counts: {_list(repeated)}")
+        flags.append(f"models that stand twice, of which the first row counts: {shortlist(list(dict.fromkeys(repeated)))}")
     return header, list(seen.values())
 
 
@@ -299,7 +300,7 @@ def _long(
     ]
     wild = sorted({cell[5] for cell in cells if not 0 <= cell[4] <= _PERCENT})
     if wild:
-        flags.append(f"values outside 0..100 are taken for missing: {_list(wild)}")
+        flags.append(f"values outside 0..100 are taken for missing: {shortlist(wild)}")
     kept = [cell[:5] for cell in cells if 0 <= cell[4] <= _PERCENT]
     frame = pl.DataFrame(kept, schema=TESTBED_COLUMNS, orient="row")
     if frame.height and frame["value"].max() <= 1:  # type: ignore[operator]
@@ -329,12 +330,6 @@ def _attributes(
             if known == "parameters" and max(filter(math.isfinite, column)) < _IN_MILLIONS:
                 found[known] = [None if one is None else one * 1e6 for one in found[known]]
     return pl.DataFrame(found)
-
-
-def _list(names: Sequence[str]) -> str:
-    some = list(dict.fromkeys(names))
-    more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
-    return f"{', '.join(some[:_SHOWN])}{more}"
 
 
 def read_attributes(path: str | Path) -> pl.DataFrame:

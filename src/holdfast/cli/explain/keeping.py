@@ -50,8 +50,22 @@ def keep(folder: Path | None, found: Explanation | pl.DataFrame) -> None:
     if isinstance(found, Explanation):
         write_explanation(folder, found)
     else:
-        write_anatomy(folder, found)
+        write_anatomy(folder, _with_earlier(folder, found))
     out.print(f"page: {write_explanation_page(folder)}", markup=False)
+
+
+def _with_earlier(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, and those of other models that the folder has already."""
+    import polars as pl
+
+    from holdfast.core.errors import MissingError
+    from holdfast.records.explanations import read_anatomy
+
+    try:
+        earlier = read_anatomy(folder)
+    except MissingError:
+        return rows
+    return pl.concat([earlier.join(rows, on="model", how="anti"), rows])
 
 
 def note(flags: Sequence[str]) -> None:

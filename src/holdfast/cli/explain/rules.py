@@ -209,11 +209,21 @@ def _row(one: Effect) -> tuple[str, ...]:
         one.attribute,
         one.contrast,
         one.method,
-        _value(one.effect, 4),
+        _effect(one),
         f"{one.p_value:.2g}",
         f"{one.p_holm:.2g}",
         str(one.effect.count),
     )
+
+
+def _effect(one: Effect) -> str:
+    from holdfast.records.explanations.rules import OUTCOME_UNITS
+    from holdfast.report import numbers
+
+    scale, unit = OUTCOME_UNITS[one.outcome]
+    digits, found = (2 if scale > 1 else 0), one.effect
+    bounds = numbers.interval(found.low, found.high, scale=scale, digits=digits)
+    return f"{numbers.decimal(scale * found.value, digits)} {bounds} {unit}"
 
 
 def _value(found: Value, digits: int = 2) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor, nn
 
@@ -28,7 +27,6 @@ from holdfast.records.explanations import Value
 
 _STREAM = "advice noise"
 _BATCH = 8
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

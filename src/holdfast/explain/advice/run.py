@@ -23,6 +23,7 @@ from holdfast.explain.advice.predicting import (
 )
 from holdfast.explain.advice.tuned import FineTuning
 from holdfast.explain.advice.verdict import ordered, verdict
+from holdfast.explain.observations import CLEAN
 from holdfast.measuring import Options, Subject, View, measure_runs, open_subject, plan
 from holdfast.metrics.accuracy import proportion
 from holdfast.metrics.pairing import paired_difference
@@ -33,7 +34,6 @@ from holdfast.perturb.conditions import parse_conditions
 from holdfast.records import Store
 from holdfast.records.explanations import Advice, Advised, Consequence, Value
 
-CLEAN = "clean"
 _STUDY = "advice"
 _NOISE = "gaussian_noise(sigma={:g})"
 _PARTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of sigma, at which the original is measured
@@ -309,6 +309,11 @@ class _Adviser:
             f"On clean pictures it is as far from the original as noise of sigma {clean:.3f} "
             f"takes that; under sigma {sigma:g}, as sigma {noisy:.3f}."
         )
+        if max(clean, noisy) >= reference.sigmas[-1]:
+            why += (
+                f" Sigma {reference.sigmas[-1]:g} is the strongest noise that was tried: it may be "
+                "farther than that, and the prediction too kind."
+            )
         return found, why
 
     def _predicted(

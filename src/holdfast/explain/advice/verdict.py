@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from holdfast.explain.observations import CLEAN
 from holdfast.records.explanations import Advised, Consequence
 
-_CLEAN = "clean"
 _ROUNDING = 1e-9  # a difference of fractions that is 2 points by count may be less by floats
 
 
@@ -20,14 +20,18 @@ def ordered(advised: Sequence[Advised], noise: str, clean_loss: float) -> list[A
     def key(one: Advised) -> tuple[bool, bool, float]:
         if one.status != "measured":
             return (True, True, 0.0)
-        lost = -_measured(one, _CLEAN)
+        lost = -_measured(one, CLEAN)
         return (False, lost > clean_loss + _ROUNDING, -_measured(one, noise))
 
     return sorted(advised, key=key)
 
 
 def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: float) -> str:
-    """One sentence: the first that gains enough and loses little, or that none does."""
+    """One sentence: which gains most of those that lose little, or that none gains enough.
+
+    The interval in it is that of one change. The best of several is the best by luck too, on the
+    very images that chose it, so the sentence says of how many.
+    """
     measured = [one for one in advised if one.status == "measured"]
     if not measured:
         return "No change could be measured, so none is advised."
@@ -35,7 +39,7 @@ def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: flo
         one
         for one in measured
         if _measured(one, noise) >= gain - _ROUNDING
-        and _measured(one, _CLEAN) >= -clean_loss - _ROUNDING
+        and _measured(one, CLEAN) >= -clean_loss - _ROUNDING
     ]
     if not good:
         return (
@@ -43,13 +47,19 @@ def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: flo
             f"loss of at most {100 * clean_loss:g} on clean images."
         )
     best = max(good, key=lambda one: _measured(one, noise))
-    found, clean = consequence(best, noise), consequence(best, _CLEAN)
-    sure = found.measured.low > 0
-    return (
+    found, clean = consequence(best, noise), consequence(best, CLEAN)
+    told = [
         f"{best.change} gains {_points(found)} under {noise} and changes clean accuracy by "
         f"{_points(clean)}"
-        + ("." if sure else "; that it gains at all is not certain on these images.")
-    )
+    ]
+    if found.measured.low <= 0:
+        told.append("that it gains at all is not certain on these images")
+    if len(measured) > 1:
+        told.append(
+            f"it is the best of {len(measured)} changes on the images that chose it, so expect "
+            "somewhat less on others"
+        )
+    return f"{'; '.join(told)}."
 
 
 def consequence(one: Advised, condition: str) -> Consequence:

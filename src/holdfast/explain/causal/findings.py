@@ -22,7 +22,7 @@ _PROBABLE = "Probably caused, but not beyond doubt when all contrasts are counte
 _UNDECIDED = "Undecided, since no effect is within the interval"
 _UNKNOWN = "Too few finished trainings to tell"
 _LOOKED = "Seeds were added after"
-_MANY = 5  # seeds from which Student's t is no longer twice as wide as the normal distribution
+_MANY = 5  # seeds from which Student's interval is less than half as wide again as the normal one
 _ALPHA = 0.05
 _STRAIGHT = 0.9  # R^2 below which a slope says too little
 _STEP = 0.1  # of sigma, for which changes of a slope are told
@@ -144,7 +144,8 @@ def paired_p(differences: Sequence[float]) -> float:
 def verdict(design: Design, found: Sequence[Contrast]) -> str:
     """Say for each choice what it did to the slope, and how sure that is.
 
-    Accuracies are added where they differ, since a slope alone says little of curves that bend.
+    Accuracies are added where they differ after Holm's correction, since a slope alone says
+    little of curves that bend.
     """
     phrases = {choice.what: choice.phrase for choice in _choices(design)}
     slopes = [one for one in found if one.outcome == _SLOPE]
@@ -159,7 +160,7 @@ def verdict(design: Design, found: Sequence[Contrast]) -> str:
         if some
     ]
     for outcome in dict.fromkeys(one.outcome for one in found if one.outcome != _SLOPE):
-        seen = [one for one in found if one.outcome == outcome and one.p_value < _ALPHA]
+        seen = [one for one in found if one.outcome == outcome and one.p_holm < _ALPHA]
         if seen:
             sentences.append(f"{_levels(outcome, seen, phrases)}.")
     return " ".join([*sentences, _surety(slopes)])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.explain.rules.outcomes import BETTER_HIGH
 from holdfast.records.explanations import Effect, Verdict
-from holdfast.records.explanations.rules import Judgement, Outcome
+from holdfast.records.explanations.rules import OUTCOME_UNITS, Judgement, Outcome
 
 ALPHA = 0.05
 _JUDGED: tuple[Outcome, ...] = ("slope", "rank_diff", "drop", "ece_slope", "ece")
-_UNITS: Mapping[Outcome, tuple[float, str]] = {
-    "slope": (100, "points a level"), "rank_diff": (1, "places"), "drop": (100, "points"),
-    "accuracy": (100, "points"), "ece_slope": (100, "points a level"), "ece": (100, "points"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,11 +21,17 @@ class Rule:
     text: str
     attribute: str
     more_is_better: bool
+    beside: str = ""  # an attribute that is told with it, and does not judge it
 
 
 # Kim et al. 2025, "Unlocking Noise-Resistant Vision", arXiv:2509.20939, abstract.
 RULES: tuple[Rule, ...] = (
-    Rule("larger stem kernels are more robust", "stem_kernel", more_is_better=True),
+    Rule(
+        "larger stem kernels are more robust",
+        "stem_kernel",
+        more_is_better=True,
+        beside="stem_effective_kernel",
+    ),
     Rule("smaller input resolutions are more robust", "input_size", more_is_better=False),
     Rule("average pooling is more robust", "average_pooling", more_is_better=True),
     Rule("supervised attention networks are more robust than CLIP's", "clip", more_is_better=False),
@@ -78,7 +80,7 @@ def _verdict(rule: Rule, outcome: Outcome, effects: Sequence[Effect]) -> Verdict
         rule=rule.text,
         outcome=outcome,
         judgement=judgement,
-        evidence=_evidence(rule, known, ways),
+        evidence=f"{_evidence(rule, known, ways)}{_beside(rule, outcome, effects)}",
         effects=known,
     )
 
@@ -94,8 +96,23 @@ def _evidence(rule: Rule, known: Sequence[Effect], ways: set[bool]) -> str:
     return f"{told[0].upper()}{told[1:]}.{clash}"
 
 
+def _beside(rule: Rule, outcome: Outcome, effects: Sequence[Effect]) -> str:
+    """What is known of a kindred attribute: the stem's kernel is not all that a stem sees."""
+    known = [
+        one
+        for one in effects
+        if one.attribute == rule.beside
+        and one.outcome == outcome
+        and math.isfinite(one.effect.value)
+    ]
+    if not known:
+        return ""
+    name = rule.beside.replace("_", " ").capitalize()
+    return f" {name} (all that the stem sees): {'; '.join(_told(one) for one in known)}."
+
+
 def _told(one: Effect) -> str:
-    scale, unit = _UNITS[one.outcome]
+    scale, unit = OUTCOME_UNITS[one.outcome]
     digits = 0 if unit == "places" else 2
     found = one.effect
     bounds = ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +13,11 @@ from holdfast.records._parts import Number, Part
 from holdfast.records.explanations._base import Explanation, Value
 
 Outcome = Literal["slope", "rank_diff", "drop", "accuracy", "ece_slope", "ece"]
+# By what a value is multiplied to be told, and in which unit.
+OUTCOME_UNITS: Mapping[Outcome, tuple[float, str]] = MappingProxyType({
+    "slope": (100, "points a level"), "rank_diff": (1, "places"), "drop": (100, "points"),
+    "accuracy": (100, "points"), "ece_slope": (100, "points a level"), "ece": (100, "points"),
+})  # fmt: skip
 Judgement = Literal["holds", "contradicted", "undecided", "no data"]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from holdfast.records.explanations import Effect, ModelSlope, Rules
-from holdfast.records.explanations.rules import Outcome
+from holdfast.records.explanations.rules import OUTCOME_UNITS, Outcome
 from holdfast.report import numbers
 from holdfast.report.blocks import Figure, Figures, JsonDict, Option, label
 from holdfast.report.figures import PALETTE, Axis
@@ -23,10 +23,6 @@ OUTCOME_WORDS: Mapping[Outcome, str] = {
     "slope": "slope", "rank_diff": "rank difference", "drop": "drop",
     "accuracy": "accuracy under perturbation", "ece_slope": "slope of calibration error",
     "ece": "calibration error",
-}  # fmt: skip
-OUTCOME_UNITS: Mapping[Outcome, tuple[float, str]] = {
-    "slope": (100, "points a level"), "rank_diff": (1, "places"), "drop": (100, "points"),
-    "accuracy": (100, "points"), "ece_slope": (100, "points a level"), "ece": (100, "points"),
 }  # fmt: skip
 METHOD_WORDS = {"pairs": "matched pairs", "regression": "regression"}
 

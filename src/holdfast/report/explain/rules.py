@@ -15,7 +15,7 @@ from holdfast.records.explanations import (
     Rules,
     Verdict,
 )
-from holdfast.records.explanations.rules import Outcome
+from holdfast.records.explanations.rules import OUTCOME_UNITS, Outcome
 from holdfast.report import numbers
 from holdfast.report.blocks import (
     Block,
@@ -29,7 +29,6 @@ from holdfast.report.blocks import (
 )
 from holdfast.report.explain._rules_figures import (
     METHOD_WORDS,
-    OUTCOME_UNITS,
     OUTCOME_WORDS,
     attribute_words,
     effect_bounds,
