@@ -250,6 +250,27 @@ def test_accuracies_that_differ_are_told_though_the_slope_does_not(design):
     assert told.count("a stem of 7 instead of 3 pixels (p below 0.001)") == 2
 
 
+def test_accuracies_that_differ_before_holm_alone_are_probable():
+    design = Design(sigmas=SIGMAS, seeds=3)
+    gains = (0.0207, 0.03, 0.0393)  # t = 5.6 at two degrees of freedom
+    table = [
+        done(
+            one.cell,
+            [value + gains[one.cell.seed] * (one.cell.pool == "max")
+             for _, value in one.trained.accuracies],
+        )
+        for one in planted(design, lambda _: 0.0, noise=0)
+    ]  # fmt: skip
+    found = conclude(design, table)
+    clean = next(
+        one for one in found.contrasts
+        if (one.outcome, one.what) == ("clean accuracy", "average against max")
+    )  # fmt: skip
+
+    assert clean.p_value < 0.05 < clean.p_holm
+    assert "Clean accuracy is probably 3.0 points lower [" in found.verdict
+
+
 def test_one_seed_concludes_nothing():
     design = Design(sigmas=SIGMAS, seeds=1)
     found = conclude(design, planted(design, lambda cell: 0.1 * cell.stem))

@@ -103,6 +103,44 @@ def test_a_constant_answer_is_told_from_robust_ones():
     assert any("f with Classic AT looks like a constant answer" in one for one in found.flags)
 
 
+def test_a_constant_answer_on_one_data_set_counts_on_the_others():
+    def score(backbone, loss, protocol, dataset):
+        return 0.02 if (backbone, dataset) == ("f", "cars") else [0.6, 0.0, 0.0, 0.0, 0.4]
+
+    found = fine_tuning_study(table(score))
+    stuck = [one for one in found.protocols[0].configurations if one.backbone == "f"]
+
+    assert [1, 1] == [one.constant for one in stuck]
+    # The least place for five accuracies; the middle of twelve that are alike for the others.
+    assert [5 * 1 + 5 * 6.5] * 2 == [one.fair_borda for one in stuck]
+
+
+def test_the_best_of_a_data_set_is_borda_s_and_among_ties_that_of_the_greatest_sum():
+    def score(backbone, loss, protocol, dataset):
+        if backbone == "a":  # a place lost when clean, and one gained under Linf
+            return [0.5] * 5 if loss == "TRADES" else [0.4, 0.7, 0.5, 0.5, 0.5]
+        return [1.0, 0.45, 0.45, 0.45, 0.45] if backbone == "b" else 0.1
+
+    for best in fine_tuning_study(table(score)).protocols[0].best:
+        assert ("a", "Classic AT") == (best.backbone, best.loss)
+        assert (0.4, 0.7, 0.5, 0.5, 0.5) == best.accuracies
+        assert ("a with TRADES",) == best.tied
+
+
+def test_agreement_of_metrics_is_that_of_each_two_different_ones():
+    rng = np.random.default_rng(8)
+    rows = table(lambda *_: rng.random(5), protocols=("FFT-50",))
+    found = fine_tuning_study(rows)
+
+    def agreement(some):
+        rho = stats.spearmanr(some.select(METRICS).to_numpy()).statistic
+        return np.abs(rho[~np.eye(5, dtype=bool)]).mean()
+
+    sets = [rows.filter(pl.col("dataset") == one) for one in ("cars", "pets")]
+    assert math.isclose(found.protocols[0].mac, np.mean([agreement(one) for one in sets]))
+    assert math.isclose(found.mac_global, agreement(rows))
+
+
 def test_accuracies_over_a_part_of_the_images_are_counted():
     whole = np.arange(0, 40) / 40
     part = np.array([1, 2, 4, 5]) / 30  # 4/30 and others are no multiple of 1/40

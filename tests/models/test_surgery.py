@@ -1,70 +1,53 @@
-"""Changes of networks: what stays the same, what they compute, and what they refuse."""
+"""Changes of networks: what stays the same, and what they compute."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from scipy import ndimage
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import nn
 from torch.nn import functional as F
 
-from holdfast.core.errors import BadValueError, UnknownNameError
-from holdfast.models import Preprocessing, load_model
 from holdfast.models.surgery import CHANGES, parse_changes
 from holdfast.models.surgery._parts import Blur, binomial, gaussian
 from holdfast.models.surgery.average_pooling import SameAverage
 from holdfast.models.surgery.blurred_downsampling import BlurredMax
-from holdfast.training import Options
-from holdfast.training.reading import recipe_of
-from holdfast.training.run import train
+from models.surgery_nets import Net, classifier, logits, make, named, pictures
 
 TIMM = ("timm:test_efficientnet", "timm:test_vit", "timm:test_resnet", "timm:test_convnext")
 
 
-class Net(nn.Module):
-    """A stem, a max pool, a strided convolution, and a head."""
+class Aliased(Net):
+    """Has its stem under two names, and calls it by the second."""
 
-    def __init__(self, kernel=3, stride=2, padding=1, pool=None):
+    def __init__(self):
         super().__init__()
-        self.stem = nn.Conv2d(3, 8, kernel, stride, padding)
-        self.pool = nn.MaxPool2d(**({"kernel_size": 3, "stride": 2, "padding": 1} | (pool or {})))
-        self.down = nn.Conv2d(8, 8, 3, 2, 1)
-        self.short = nn.Conv2d(8, 8, 1, 2)
-        self.head = nn.Linear(8, 5)
-        self.input_size = (48, 48)
+        self.entry = nn.Sequential(self.stem)
 
     def features(self, x):
-        x = self.pool(self.stem(x).relu())
+        x = self.pool(self.entry(x).relu())
         return self.down(x) + self.short(x)
 
-    def forward(self, x):
-        return self.head(self.features(x).mean((2, 3)))
+
+class Gray(Net):
+    """Takes gray pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, 2, 1)
 
 
-def classifier(net=None, **settings):
-    torch.manual_seed(0)
-    known = {"input_size": (48, 48), "mean": (0.48, 0.45, 0.4), "std": (0.23, 0.22, 0.21)}
-    wanted = Preprocessing(**(known | settings))
-    return load_model(Net() if net is None else net, preprocessing=wanted)
+def with_stem(stem):
+    net = Net()
+    net.stem = stem
+    return net
 
 
-def make(text, found):
-    return parse_changes([text])[0].change(found)
-
-
-def logits(found, images):
-    with torch.no_grad():
-        return found(images)
-
-
-def pictures(count=3, side=48):
-    generator = torch.Generator().manual_seed(5)
-    return torch.rand(count, 3, side, side, generator=generator)
-
-
-def named(name):
-    return load_model(name, pretrained=False, device="cpu")
+def nearly(found, before, images=None):
+    images = pictures() if images is None else images
+    return torch.allclose(logits(found, images), logits(before, images), atol=1e-5)
 
 
 class TestWhatStays:
@@ -97,6 +80,42 @@ class TestWhatStays:
         assert after.preprocessing.std == (0.5, 0.5, 0.5)
         for images in (pictures(), torch.ones(1, 3, 48, 48)):  # white reaches the border
             assert torch.allclose(logits(after, images), logits(before, images), atol=1e-5)
+
+    @pytest.mark.parametrize("side", [47, 48])
+    @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (4, 4)])
+    def test_an_embedded_stem_with_tensorflows_padding(self, side, kernel, stride):
+        before = classifier(with_stem(Conv2dSame(3, 8, kernel, stride)), input_size=(side, side))
+        after = make("larger_stem(add=4, start=embed)", before)
+
+        assert after.net.stem.kernel_size == (kernel + 4,) * 2
+        assert nearly(after, before, pictures(side=side))
+
+    def test_a_network_behind_another_normalization_can_have_a_third(self):
+        """Earlier shifts are in units of the deviation that was."""
+        before = found = classifier()
+        for change in (
+            "normalization(mean=0.5, std=0.5)",
+            "larger_stem(start=embed)",
+            "normalization(mean=0.2, std=0.3)",
+            "normalization(mean=0.0, std=1.0)",
+        ):
+            found = make(change, found)
+
+        assert nearly(found, before)
+
+    def test_a_gray_network_and_one_that_is_fed_gray(self):
+        gray = classifier(Gray(), channels=1, mean=(0.3,), std=(0.2,))
+        after = make("normalization(mean=0.5, std=0.25)", gray)
+        assert (after.preprocessing.mean, after.preprocessing.std) == ((0.5,), (0.25,))
+        assert nearly(after, gray)  # of color, which becomes luma
+        assert nearly(make("larger_stem(start=embed)", gray), gray, pictures()[:, :1])
+
+    def test_a_stem_of_two_names_is_shifted_under_both(self):
+        before = classifier(Aliased())
+        after = make("normalization(mean=0.5, std=0.5)", before)
+
+        assert nearly(after, before)
+        assert after.net.stem is after.net.entry[0]
 
     def test_pixels_as_they_are_can_be_normalized(self):
         before = classifier(mean=(), std=())
@@ -153,6 +172,35 @@ class TestPooling:
         assert torch.allclose(after(images)[:, :, 1, 1], inside)
         assert torch.allclose(after(images)[:, :, 0, 0], corner)
 
+    @pytest.mark.parametrize("side", [9, 10, 11, 12])
+    @pytest.mark.parametrize(
+        ("kernel", "stride", "padding", "ceil"),
+        [(3, 2, 1, False), (3, 2, 0, True), (2, 2, 1, True), ((3, 2), (2, 1), (1, 0), False)],
+    )
+    def test_the_mean_of_each_window_is_over_its_pixels(self, side, kernel, stride, padding, ceil):
+        settings = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil}
+        after = make("average_pooling()", classifier(Net(pool=settings))).net.pool
+        images = pictures(1, side)
+
+        assert torch.allclose(after(images), _means(images, nn.MaxPool2d(**settings)), atol=1e-6)
+
+    def test_a_pool_that_is_called_twice_is_replaced_twice(self):
+        after = make("average_pooling()", classifier(_pooled_twice())).net
+
+        assert [type(part).__name__ for part in after][:4:2] == ["Conv2d", "Conv2d"]
+        assert [type(part).__name__ for part in after][1:4:2] == ["AvgPool2d", "AvgPool2d"]
+
+    def test_a_pool_with_a_forward_of_its_own_is_left(self):
+        class Squared(nn.MaxPool2d):
+            def forward(self, x):
+                return super().forward(x) ** 2
+
+        net = _pooled_twice()
+        net[1] = Squared(2)
+        after = make("average_pooling()", classifier(net)).net
+
+        assert [type(part).__name__ for part in after][1:4:2] == ["Squared", "AvgPool2d"]
+
     def test_the_stem_alone(self):
         net = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(3)
@@ -175,6 +223,28 @@ class TestPooling:
         assert torch.allclose(new(images), judge(images) / there, atol=1e-6)
         found = make("average_pooling()", classifier(_with_pool(old)))
         assert isinstance(found.net.pool, SameAverage)
+
+
+def _pooled_twice():
+    pool = nn.MaxPool2d(2)
+    body = nn.Conv2d(3, 4, 3, 1, 1), pool, nn.Conv2d(4, 4, 3, 1, 1), pool
+    return nn.Sequential(*body, nn.Flatten(), nn.Linear(4 * 12 * 12, 3))
+
+
+def _means(images, pool):
+    """Mean of the pixels of each window of a max pool, window by window."""
+    (high, wide), (down, right), (top, left) = (
+        (value, value) if isinstance(value, int) else value
+        for value in (pool.kernel_size, pool.stride, pool.padding)
+    )
+    height, width = pool(images).shape[-2:]
+    found = torch.empty(*images.shape[:2], height, width)
+    for row in range(height):
+        for column in range(width):
+            y, x = row * down - top, column * right - left
+            window = images[..., max(y, 0) : y + high, max(x, 0) : x + wide]
+            found[..., row, column] = window.mean((2, 3))
+    return found
 
 
 def _with_pool(pool):
@@ -217,6 +287,46 @@ class TestBlur:
         # 480,000 correlated values: a standard error below 0.5 %.
         assert float(Blur(taps)(noise).var()) == pytest.approx(gain, rel=0.02)
 
+    def test_a_constant_picture_passes_the_low_pass(self):
+        before = classifier()
+        after = make("low_pass(std=1.5)", before)
+
+        assert nearly(after, before, torch.full((1, 3, 48, 48), 0.3))
+        assert not nearly(after, before)
+
+    def test_the_border_mirrors_without_its_edge(self):
+        ramp = torch.arange(5.0).expand(1, 1, 5, 5)
+        found = Blur(binomial(3))(ramp)[0, 0, 2]
+
+        # 1, 0, 1 around the edge: (1 + 2 * 0 + 1) / 4.
+        assert found.tolist() == pytest.approx([0.5, 1.0, 2.0, 3.0, 3.5])
+
+    @pytest.mark.parametrize("side", [48, 47, 46, 45])
+    @pytest.mark.parametrize("taps", [3, 5, 9])
+    def test_sizes_stay_and_constant_maps_stay_constant(self, taps, side):
+        before = classifier(input_size=(side, side))
+        after = make(f"blurred_downsampling(taps={taps}, stem=True)", before).net
+        x = torch.randn(1, 8, side, side, generator=torch.Generator().manual_seed(2))
+        flat = torch.full((1, 8, side, side), 0.6)
+
+        for name in ("pool", "down", "short"):
+            old, new = getattr(before.net, name), getattr(after, name)
+            assert new(x).shape == old(x).shape
+            assert torch.allclose(new(flat), old(flat), atol=1e-5)
+
+    def test_a_checkerboard_is_removed_instead_of_becoming_a_constant(self):
+        places = torch.arange(48)
+        board = (1.0 - 2 * ((places[:, None] + places) % 2)).expand(1, 8, 48, 48)
+        before, after = classifier().net, make("blurred_downsampling()", classifier()).net
+        with torch.no_grad():
+            nothing = before.short(torch.zeros_like(board))
+            alias = before.short(board) - nothing
+            left = after.short(board) - nothing
+
+        assert float(alias.abs().max()) > 0.1
+        assert float(alias.std((2, 3)).max()) < 1e-5
+        assert float(left.abs().max()) < 1e-5
+
     def test_a_map_narrower_than_the_filter(self):
         assert torch.allclose(Blur(gaussian(2.0))(torch.ones(1, 2, 3, 3)), torch.ones(1, 2, 3, 3))
 
@@ -242,6 +352,11 @@ class TestBlur:
         assert names == {"pool.blur", "down.prefix", "short.prefix"}
         with_stem = make("blurred_downsampling(stem=True)", classifier()).net
         assert any(name == "stem.prefix" for name, _ in with_stem.named_modules())
+
+    def test_a_pool_that_is_called_twice_is_blurred_twice(self):
+        after = make("blurred_downsampling()", classifier(_pooled_twice())).net
+
+        assert [type(part).__name__ for part in after][1:4:2] == ["BlurredMax", "BlurredMax"]
 
     def test_a_blur_before_a_strided_convolution_is_one_behind_it_undone_stride(self):
         """Zhang's order, in the interior: convolution, blur, every second pixel."""
@@ -270,137 +385,3 @@ class TestBlur:
 
         assert torch.equal(unblurred(images), pool(images))
         assert torch.allclose(flat, torch.full_like(flat, 0.3))
-
-
-class TestResolution:
-    def test_size_and_crop_shrink_together(self):
-        before = classifier(scale_size=(56, 56))
-        after = make("resolution(size=24)", before)
-
-        assert after.input_size == (24, 24)
-        assert after.preprocessing.scale_size == (28, 28)
-        mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in _normalization(before))
-        with torch.no_grad():
-            judge = before.net((pictures(side=24) - mean) / std)
-        assert torch.allclose(logits(after, pictures(side=24)), judge, atol=1e-5)
-
-    def test_a_position_embedding_is_resampled(self):
-        before = named("timm:test_vit")
-        after = make("resolution(size=96)", before)
-
-        assert after.net.pos_embed.shape[1] == 1 + (96 // 16) ** 2
-        assert logits(after, pictures(2, 96)).shape == (2, before.classes)
-
-
-def _normalization(found):
-    return found.preprocessing.mean, found.preprocessing.std
-
-
-class Scaled(Net):
-    """Does something of its own to the pixels first."""
-
-    def forward(self, x):
-        return super().forward(x * 0.5 + 0.2 + x.mean() * 0.1)
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("text", "name", "why"),
-        [
-            ("average_pooling()", "timm:test_vit", "no max pooling layer"),
-            ("blurred_downsampling()", "timm:test_vit", "reduces its resolution"),
-            ("larger_stem(start=embed)", "timm:test_nfnet", "makes its weight of another"),
-            ("normalization()", "timm:test_nfnet", "makes its weight of another"),
-            ("resolution(size=160)", "timm:test_vit", "it sees 160 pixels already"),
-            ("resolution(size=8)", "timm:test_vit", "cannot be made"),
-            ("resolution(size=32)", "small:cnn", "pictures of any size"),
-        ],
-    )
-    def test_what_does_not_apply_says_why(self, text, name, why):
-        found = named(name)
-        if "normalization" in text:
-            text = "normalization(mean=0.3, std=0.4)"
-        with pytest.raises(BadValueError, match=why):
-            make(text, found)
-
-    def test_a_function_has_no_layers(self):
-        found = load_model(lambda x: x.mean((2, 3)))
-        with pytest.raises(BadValueError, match="a change needs a torch module"):
-            make("low_pass()", found)
-
-    def test_networks_that_change_their_pixels_first_are_found_out(self):
-        with pytest.raises(BadValueError, match="cannot be undone exactly"):
-            make("normalization(mean=0.3, std=0.4)", classifier(Scaled()))
-
-    def test_a_spectral_norm_makes_the_weight(self):
-        for wrap in (nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm):
-            net = Net()
-            net.stem = wrap(net.stem)
-            with pytest.raises(BadValueError, match="makes its weight of another"):
-                make("larger_stem(start=embed)", classifier(net.eval()))
-
-    def test_two_branches_have_no_one_stem(self):
-        net = Net()
-        net.other = nn.Conv2d(3, 2, 1)
-        with pytest.raises(BadValueError, match="no single first convolution"):
-            make("larger_stem()", classifier(net))
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "low_pass(std=0)",
-            "low_pass(std=-1)",
-            "blurred_downsampling(taps=4)",
-            "resolution(size=2)",
-            "larger_stem(add=3)",
-            "normalization(std=0)",
-            "normalization(mean=2)",
-        ],
-    )
-    def test_settings(self, text):
-        with pytest.raises(BadValueError, match="must be"):
-            parse_changes([text])
-
-    def test_an_unknown_change_lists_known_ones(self):
-        with pytest.raises(UnknownNameError, match="low_pass"):
-            load_model("small:cnn + low_pas()")
-
-
-class TestSpecs:
-    def test_changes_are_made_in_order_and_named(self):
-        found = load_model("small:cnn + low_pass(std=0.6) + larger_stem(start=embed)", device="cpu")
-        turned = load_model(
-            "small:cnn + larger_stem(start=embed) + low_pass(std=0.6)", device="cpu"
-        )
-
-        assert found.name == "small:cnn + low_pass(std=0.6) + larger_stem(add=2, start=embed)"
-        assert found.identity != turned.identity
-        assert torch.allclose(logits(found, pictures()), logits(turned, pictures()), atol=1e-5)
-
-    def test_weights_are_loaded_before_the_change(self, tmp_path):
-        before = load_model("small:cnn", init_seed=3, device="cpu")
-        torch.save(before.net.state_dict(), tmp_path / "w.pt")
-        after = load_model("small:cnn + low_pass(std=0.6)", weights=tmp_path / "w.pt", device="cpu")
-        judge = make("low_pass(std=0.6)", before)
-
-        assert torch.equal(logits(after, pictures()), logits(judge, pictures()))
-        assert "untrained" not in after.flags
-
-    def test_a_changed_network_is_trained_saved_and_loaded(self, tmp_path):
-        """Its own layers, the shift among them, come back."""
-        spec = "timm:test_resnet + low_pass(std=0.6) + normalization(mean=0.4, std=0.3)"
-        recipe = recipe_of(
-            {
-                "data": {"name": "digits", "split": "train", "n": 64},
-                "model": {"name": spec, "pretrained": False},
-                "train": {"epochs": 1, "batch_size": 32},
-            }
-        )
-        list(train(recipe, tmp_path / "net", Options(device="cpu")))
-        found = load_model(str(tmp_path / "net"), device="cpu")
-        again = load_model(f"{tmp_path / 'net'} + low_pass(std=0.5)", device="cpu")
-
-        assert type(found.net).__name__ == "Filtered"
-        assert not found.fresh_keys
-        assert "untrained" not in found.flags
-        assert again.digest and again.identity != found.identity

@@ -91,7 +91,7 @@ def _of_recording(rows: pl.DataFrame, recording: str, flags: list[str]) -> pl.Da
     known = rows.select("test_set", "recording").unique(maintain_order=True)
     taken: dict[str, str | None] = {}
     for name in dict.fromkeys(known["test_set"]):
-        there = known.filter(pl.col("test_set") == name)["recording"].toshortlist()
+        there = known.filter(pl.col("test_set") == name)["recording"].to_list()
         taken[name] = recording if recording in there else min(there, key=lambda one: one or "")
     others = [name for name, one in taken.items() if one not in {recording, None}]
     if others:
@@ -124,7 +124,7 @@ def _of_data(rows: pl.DataFrame, data: str | None, flags: list[str]) -> pl.DataF
 def _named(rows: pl.DataFrame) -> pl.DataFrame:
     """Models of one name and several weights are told apart by the start of their digest."""
     several = rows.group_by("model").agg(pl.col("weights_digest").n_unique().alias("kinds"))
-    twice = several.filter(pl.col("kinds") > 1)["model"].toshortlist()
+    twice = several.filter(pl.col("kinds") > 1)["model"].to_list()
     digest = pl.col("weights_digest").str.slice(0, 8)
     return rows.with_columns(
         pl.when(pl.col("model").is_in(twice))

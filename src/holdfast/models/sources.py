@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ _SOURCES = {
 _FILE_SOURCE = "holdfast.models.file_source"
 _SURGERY = "holdfast.models.surgery"
 CHANGED = " + "  # between a model and a change of it
+_PLUS = re.compile(r" \+ (?=[^/\\]*$)")
+_TIGHT = re.compile(r"\+\s*([A-Za-z_]+)[^/\\]*$")  # a plus sign that may have meant the same
 
 
 class Source(Protocol):
@@ -99,8 +102,8 @@ def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person m
         raise BadValueError(f"init_seed must be 0 or more, got {init_seed}")
     place = _device(device, model)
     path = None if weights is None else Path(weights)
-    if isinstance(model, str) and CHANGED in model:
-        base, texts = split_changes(model)
+    base, texts = split_changes(model) if isinstance(model, str) else ("", ())
+    if texts:
         changes = _changes(texts)  # a misspelt one is told before anything is fetched
         found = load_model(
             base,
@@ -141,8 +144,26 @@ def load_model(  # noqa: PLR0913 - the public face; each is a keyword a person m
 
 
 def split_changes(text: str) -> tuple[str, tuple[str, ...]]:
-    """A model's spec and the changes that follow it: `timm:NAME + low_pass(std=0.5)`."""
-    model, *changes = (part.strip() for part in text.split(CHANGED))
+    """A model's spec and the changes that follow it: `timm:NAME + low_pass(std=0.5)`.
+
+    Raises:
+        BadValueError: Nothing before or after a plus sign, or no space.
+    """
+    # A folder may have a plus sign in its name, and no change has a slash.
+    if "+" not in text or (text.partition(":")[0] not in _SOURCES and _is_folder(text)):
+        return text.strip(), ()
+    model, *changes = (part.strip() for part in re.split(_PLUS, f" {text} "))
+    if not all((model, *changes)):
+        raise BadValueError(
+            "a plus sign joins a model and a change of it, as in small:cnn + low_pass(std=0.5), "
+            f"and one is missing in {text!r}: write it, or leave the plus sign out"
+        )
+    tight = [found[1] for part in (model, *changes) if (found := _TIGHT.search(part))]
+    if tight and not set(tight).isdisjoint(_known_changes()):
+        raise BadValueError(
+            f"write a space on both sides of the plus sign in {text!r}, as in "
+            "small:cnn + low_pass(std=0.5)"
+        )
     return model, tuple(changes)
 
 
@@ -206,6 +227,18 @@ def _changes(texts: Sequence[str]) -> list[Any]:
     return changes
 
 
+def _is_folder(text: str) -> bool:
+    try:
+        return is_saved(text)
+    except (OSError, ValueError):  # a text too long for a name
+        return False
+
+
+def _known_changes() -> Sequence[str]:
+    surgery: Any = importlib.import_module(_SURGERY)
+    return tuple(surgery.CHANGES)
+
+
 def _changed(classifier: Classifier, changes: Sequence[Any]) -> Classifier:
     for change in changes:
         classifier = change.change(classifier)
@@ -241,8 +274,11 @@ def _changed_folder(
         device="cpu",
         pretrained=False,
         init_seed=request.init_seed,
+        preprocessing=saved.preprocessing,  # its size decides the shape of weights
     )
-    changed = _changed(bare, _changes(texts))
+    changed = bare
+    for change in _changes(texts):
+        changed = change.remake(changed)
     fresh = changed.card.fresh_keys
     net: Any = changed.net
     if weights is not None:

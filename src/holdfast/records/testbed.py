@@ -202,7 +202,8 @@ def _without_duplicates(
             repeated.append(line[place])
         seen.setdefault(line[place], line)
     if repeated:
-        flags.append(f"models that stand twice, of which the first row counts: {shortlist(list(dict.fromkeys(repeated)))}")
+        named = shortlist(list(dict.fromkeys(repeated)))
+        flags.append(f"models that stand twice, of which the first row counts: {named}")
     return header, list(seen.values())
 
 

@@ -196,6 +196,12 @@ class TestVerdict:
 
         assert "not certain" in verdict([row], "n", 0.02, 0.01)
 
+    def test_the_best_of_several_is_said_to_be_chosen(self):
+        one, other = advised("a", 0.0, 0.03), advised("b", 0.0, 0.0)
+
+        assert "it is the best of 2 changes" in verdict([one, other], "n", 0.02, 0.01)
+        assert "the best of" not in verdict([one], "n", 0.02, 0.01)
+
     def test_nothing_measured_nothing_advised(self):
         row = Advised(change="a", status="does not apply")
 

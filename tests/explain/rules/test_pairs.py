@@ -76,6 +76,16 @@ def test_another_recipe_or_family_is_no_pair():
     assert sets_of(table, "stem_kernel") == []
 
 
+def test_small_steps_of_size_do_not_add_up():
+    table = described(
+        resnet50={"parameters": 100},
+        resnet50__b={"parameters": 104},
+        resnet50c={**DEEP, "parameters": 108},
+    )
+
+    assert sets_of(table, "stem_kernel") == []
+
+
 def test_clip_is_compared_with_supervised_networks_of_one_shape_whatever_their_family():
     vit = {"kind": "attention", "family": "vit", "width": 768, "parameters": 86_000_000}
     clip = {"pretraining": "clip", "family": "vit_clip", "recipe": "openai", "more_data": True}

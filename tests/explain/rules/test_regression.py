@@ -132,6 +132,16 @@ def test_rules_predict_other_families_as_well_as_the_truth_does():
     assert held_out(described, "slope", slopes, seed=1) != found
 
 
+def test_rules_made_of_noise_predict_no_other_family():
+    rows = make_models(7, count=300, families=30)
+    seen = observe(rows)
+    noise = np.random.default_rng(0).normal(size=len(rows))
+    found = held_out(describe(seen), "slope", noise)
+
+    assert abs(found.spearman.value) < 0.1
+    assert found.within.value > found.spearman.value + 0.1
+
+
 def test_constant_rare_unknown_and_collinear_columns_are_left_out_and_told():
     rng = np.random.default_rng(0)
     size = rng.normal(size=40)

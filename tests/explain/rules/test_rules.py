@@ -10,7 +10,7 @@ import pytest
 
 from explain.rules.make_table import TRUTH, effect, make_models, observe, write_testbed
 from holdfast.core.errors import BadValueError, UnknownNameError
-from holdfast.explain.rules import describe, find_rules, read_given, verdicts_on
+from holdfast.explain.rules import describe, find_rules, outcomes_of, read_given, verdicts_on
 from holdfast.explain.tables import observations_of_testbed
 from holdfast.records.explanations import Effect, Value
 
@@ -81,11 +81,11 @@ def test_a_recording_that_is_missing_is_replaced_as_a_whole_and_flagged(tmp_path
 
 
 def test_verdicts_by_hand():
-    def one(method, value, p, outcome="slope"):
+    def one(method, value, p, outcome="slope", holm=None):
         return Effect(
             attribute="stem_kernel", contrast="per doubling", outcome=outcome, method=method,
             effect=Value(value=value, low=value - 1, high=value + 1, count=9),
-            p_value=p, p_holm=p,
+            p_value=p, p_holm=p if holm is None else holm,
         )  # fmt: skip
 
     def judgement(*effects, outcome="slope"):
@@ -94,6 +94,7 @@ def test_verdicts_by_hand():
     assert judgement() == "no data"
     assert judgement(one("pairs", 2, 0.2)) == "undecided"
     assert judgement(one("pairs", 2, 0.01)) == "holds"
+    assert judgement(one("pairs", 2, 0.01, holm=0.2)) == "undecided"
     assert judgement(one("pairs", 2, math.nan)) == "undecided"
     assert judgement(one("pairs", 2, 0.2), one("regression", -2, 0.01)) == "contradicted"
     assert judgement(one("pairs", 2, 0.01), one("regression", -2, 0.01)) == "undecided"
@@ -110,12 +111,36 @@ def test_calibration_is_an_outcome_where_it_was_measured():
         for level in range(6)
     ]  # fmt: skip
     found = find_rules(observe(rows, more))
+    outcomes = outcomes_of(observe(rows, more), "gaussian_noise")
 
+    truth = {row["model"]: row["true_slope"] for row in rows}
+    assert outcomes.values["ece"] == pytest.approx(  # levels 1 to 5, without clean
+        [0.02 - 0.5 * truth[name] * 3 for name in outcomes.models]
+    )
     slope = effect(found.effects, "average_pooling").effect.value
     calibration = effect(found.effects, "average_pooling", "ece_slope").effect.value
     assert calibration == pytest.approx(-0.5 * slope)
     assert judged(found, "average pooling", "ece_slope").judgement == "holds"
     assert [one.metric for one in found.linearity] == ["accuracy", "ece"]
+
+
+def test_linearity_is_told_by_quantiles():
+    bends = [0.0, 0.01, 0.02, 0.04, 0.2]
+    rows = [
+        (f"net{place}", "clean" if level == 0 else "fog", float(level), "accuracy",
+         0.9 - 0.05 * level + bend * (level == 3), None)
+        for place, bend in enumerate(bends)
+        for level in range(6)
+    ]  # fmt: skip
+    seen = observe(make_models(1, count=1), rows)
+    found = outcomes_of(seen, "fog")
+    told = found.linearity[0]
+
+    known = found.fits[np.isfinite(found.fits)]
+    quantiles = np.quantile(known, [0.05, 0.5, 0.95])
+    assert (told.low, told.median, told.high) == pytest.approx(tuple(quantiles))
+    assert told.median > known.mean() + 0.05
+    assert (told.count, told.straight) == (5, 0.8)
 
 
 def test_attributes_of_real_names(tmp_path, monkeypatch):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @guarded
 def advise(
     model: Annotated[str, typer.Argument(help="A model as `holdfast measure` names it.")],
-    data: Annotated[str, typer.Option(help="Images, as `holdfast measure` names them.")],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Images, as `holdfast measure` names them.")
+    ],
     weights: Annotated[Path | None, typer.Option(help="File of the model's weights.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="Maps class names onto the model's outputs, or 'imagenet'.")

@@ -48,10 +48,8 @@ def verdict(advised: Sequence[Advised], noise: str, gain: float, clean_loss: flo
         )
     best = max(good, key=lambda one: _measured(one, noise))
     found, clean = consequence(best, noise), consequence(best, CLEAN)
-    told = [
-        f"{best.change} gains {_points(found)} under {noise} and changes clean accuracy by "
-        f"{_points(clean)}"
-    ]
+    gains = f"{best.change} gains {_points(found)} under {noise}"
+    told = [f"{gains} and changes clean accuracy by {_points(clean)}"]
     if found.measured.low <= 0:
         told.append("that it gains at all is not certain on these images")
     if len(measured) > 1:

@@ -144,8 +144,8 @@ def paired_p(differences: Sequence[float]) -> float:
 def verdict(design: Design, found: Sequence[Contrast]) -> str:
     """Say for each choice what it did to the slope, and how sure that is.
 
-    Accuracies are added where they differ after Holm's correction, since a slope alone says
-    little of curves that bend.
+    Accuracies are added where they differ, since a slope alone says little of curves that bend;
+    what does not outlast Holm's correction is called probable, as with slopes.
     """
     phrases = {choice.what: choice.phrase for choice in _choices(design)}
     slopes = [one for one in found if one.outcome == _SLOPE]
@@ -160,7 +160,7 @@ def verdict(design: Design, found: Sequence[Contrast]) -> str:
         if some
     ]
     for outcome in dict.fromkeys(one.outcome for one in found if one.outcome != _SLOPE):
-        seen = [one for one in found if one.outcome == outcome and one.p_holm < _ALPHA]
+        seen = [one for one in found if one.outcome == outcome and one.p_value < _ALPHA]
         if seen:
             sentences.append(f"{_levels(outcome, seen, phrases)}.")
     return " ".join([*sentences, _surety(slopes)])
@@ -215,8 +215,9 @@ def _levels(outcome: str, some: Sequence[Contrast], phrases: dict[str, str]) -> 
         )
         sign = -1 if points < 0 else 1
         low, high = sorted((sign * low, sign * high))
+        surely = "" if one.p_holm < _ALPHA else "probably "
         told.append(
-            f"{sign * points:.1f} points {'higher' if sign > 0 else 'lower'} "
+            f"{surely}{sign * points:.1f} points {'higher' if sign > 0 else 'lower'} "
             f"{_bounds(low, high)} with {phrases[one.what]} (p {_p(one.p_holm)})"
         )
     return f"{outcome[:1].upper()}{outcome[1:]} is {', and '.join(told)}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Prefixed(nn.Module):
@@ -36,7 +38,7 @@ class Blur(nn.Module):
 
     def __init__(self, taps: Tensor) -> None:
         super().__init__()
-        # Not part of the state: files of the network fit with and without it.
+        # Not part of the state: the change that is made again brings it.
         self.register_buffer("taps", taps.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,6 +75,15 @@ def replace_module(net: nn.Module, name: str, new: nn.Module) -> None:
         owner[int(last)] = new
     else:
         setattr(owner, last, new)
+
+
+def layers(net: nn.Module, kind: type[Layer]) -> list[tuple[str, Layer]]:
+    """Layers of a kind, each under every name that it has: one module may be called at two places.
+
+    The network itself is none of its layers.
+    """
+    named = net.named_modules(remove_duplicate=False)
+    return [(name, module) for name, module in named if name and isinstance(module, kind)]
 
 
 def own_weight(conv: nn.Conv2d) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from holdfast.models.preprocessing import Preprocessing
-from holdfast.models.surgery._parts import replace_module
+from holdfast.models.surgery._parts import layers, replace_module
 from holdfast.models.surgery.base import CHANGES, Change
 
 
@@ -61,7 +61,7 @@ class SameAverage(nn.Module):
 
 
 def _average(pool: nn.MaxPool2d) -> nn.Module:
-    if "Same" in type(pool).__name__:  # of timm, which pads in its own forward
+    if _same(pool):
         return SameAverage(_two(pool.kernel_size), _two(pool.stride))
     return nn.AvgPool2d(
         pool.kernel_size,
@@ -82,6 +82,14 @@ def _two(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _pools(net: nn.Module) -> list[tuple[str, nn.MaxPool2d]]:
-    """Max pools without dilation, which an average has none of."""
-    found = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.MaxPool2d)]
-    return [(name, pool) for name, pool in found if pool.dilation in (1, (1, 1))]
+    """Max pools without dilation, which an average has none of, nor a forward of their own."""
+    return [
+        (name, pool)
+        for name, pool in layers(net, nn.MaxPool2d)
+        if pool.dilation in (1, (1, 1)) and (type(pool) is nn.MaxPool2d or _same(pool))
+    ]
+
+
+def _same(pool: nn.MaxPool2d) -> bool:
+    """Whether it is timm's with TensorFlow's padding, which pads in its own forward."""
+    return type(pool).__name__ == "MaxPool2dSame"

@@ -70,9 +70,18 @@ class Change:
             raise BadValueError(f"{self.spec} does not apply to {classifier.name}: {reason}")
         return self._changed(classifier)
 
+    def remake(self, classifier: Classifier) -> Classifier:
+        """The same layers once more, for weights that a changed network was trained to.
+
+        Nothing is refused or tried: the weights decide what the function is.
+        """
+        return self._changed(classifier)
+
     def _changed(self, classifier: Classifier) -> Classifier:
         try:
-            net, wanted = self._made(copy.deepcopy(_module(classifier)), classifier.preprocessing)
+            copied = copy.deepcopy(_module(classifier))
+            owners, whole = _owners(copied), set(copied.state_dict())
+            net, wanted = self._made(copied, classifier.preprocessing)
         except HoldfastError:
             raise
         except FOREIGN_ERRORS as error:
@@ -83,6 +92,9 @@ class Change:
             classifier.card,
             name=f"{classifier.name}{CHANGED}{self.spec}",
             preprocessing=wanted,
+            fresh_keys=tuple(net.state_dict())
+            if set(classifier.fresh_keys) == whole
+            else _fresh(classifier.fresh_keys, owners, net),
             identity=f"{classifier.card.identity}{CHANGED}{self.spec}"
             if classifier.card.identity
             else "",
@@ -133,6 +145,23 @@ def _moved(before: Classifier, after: Classifier) -> str:
         "it scales its pixels or computes its weights inside of itself, so that the change cannot "
         f"be undone exactly (logits move by {moved:.2g})"
     )
+
+
+def _owners(net: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Key of a weight -> the module that has it, and the name that it has there."""
+    owners: dict[str, tuple[nn.Module, str]] = {}
+    for name, module in net.named_modules(remove_duplicate=False):
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        owners |= {f"{name}.{leaf}" if name else leaf: (module, leaf) for leaf, _ in own}
+    return owners
+
+
+def _fresh(
+    keys: Sequence[str], before: dict[str, tuple[nn.Module, str]], net: nn.Module
+) -> tuple[str, ...]:
+    """Keys of weights that no file gave: layers have other names behind a filter."""
+    fresh = {before[key] for key in keys if key in before}
+    return tuple(key for key, owner in _owners(net).items() if owner in fresh)
 
 
 def _said(error: BaseException) -> str:

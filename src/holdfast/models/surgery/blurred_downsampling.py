@@ -15,6 +15,7 @@ from holdfast.models.surgery._parts import (
     Prefixed,
     binomial,
     first_convolution,
+    layers,
     replace_module,
 )
 from holdfast.models.surgery.base import CHANGES, Change
@@ -33,7 +34,8 @@ class BlurredDownsampling(Change):
 
     Source: Zhang 2019, "Making convolutional networks shift-invariant again", arXiv:1904.11486.
     Differs: his blur stands behind the activation, and his networks are trained with it. As
-    there, shortcuts of one pixel are blurred too. Poolings with TensorFlow's padding are left.
+    there, shortcuts of one pixel are blurred too. Poolings with TensorFlow's padding, and those
+    whose window or stride is no square, are left.
 
     Attributes:
         taps: Width of the binomial filter, odd.
@@ -49,6 +51,8 @@ class BlurredDownsampling(Change):
             raise BadValueError(f"taps must be odd and from 3 to {_LARGEST}, got {self.taps}")
 
     def _refuses(self, net: nn.Module, preprocessing: Preprocessing) -> str:
+        if any(_blurred(module) for module in net.modules()):
+            return "its reductions are blurred already"
         if self._convolutions(net) or _pools(net):
             return ""
         return "no convolution behind the stem and no max pooling layer reduces its resolution"
@@ -67,9 +71,15 @@ class BlurredDownsampling(Change):
         spared = None if self.stem else (stem or first)
         return [
             (name, module)
-            for name, module in net.named_modules()
-            if isinstance(module, nn.Conv2d) and module is not spared and max(module.stride) > 1
+            for name, module in layers(net, nn.Conv2d)
+            if module is not spared and max(module.stride) > 1
         ]
+
+
+def _blurred(module: nn.Module) -> bool:
+    return isinstance(module, BlurredMax) or (
+        isinstance(module, Prefixed) and isinstance(module.prefix, Blur)
+    )
 
 
 class BlurredMax(nn.Module):
@@ -77,37 +87,35 @@ class BlurredMax(nn.Module):
 
     def __init__(self, pool: nn.MaxPool2d, blur: Blur) -> None:
         super().__init__()
-        self.pool = pool
+        # Its settings, not the pool: another change would find it and replace it to no effect.
+        self.kernel, self.stride = _one(pool.kernel_size), _one(pool.stride)
+        self.padding, self.ceil_mode = _one(pool.padding), bool(pool.ceil_mode)
         self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:
-        pool, stride = self.pool, _one(self.pool.stride)
-        kernel, padding = _one(pool.kernel_size), _one(pool.padding)
-        height, width = (_size(side, pool) for side in x.shape[-2:])
+        kernel, stride, padding = self.kernel, self.stride, self.padding
+        height, width = (self._size(side) for side in x.shape[-2:])
         # Rounding up looks past the border, where nothing is larger than anything.
-        beyond = stride if pool.ceil_mode else 0
+        beyond = stride if self.ceil_mode else 0
         sides = (padding, padding + beyond, padding, padding + beyond)
         dense = F.max_pool2d(F.pad(x, sides, value=float("-inf")), kernel, 1)
         if beyond:  # windows that begin outside hold no pixel
             dense = dense[..., : (height - 1) * stride + 1, : (width - 1) * stride + 1]
         return self.blur(dense)[..., ::stride, ::stride][..., :height, :width]
 
-
-def _size(side: int, pool: nn.MaxPool2d) -> int:
-    """Positions that a pool leaves of a side; a window must begin inside of the left padding."""
-    kernel, stride = _one(pool.kernel_size), _one(pool.stride)
-    free = side + 2 * _one(pool.padding) - kernel
-    if not pool.ceil_mode:
-        return free // stride + 1
-    places = -(-free // stride) + 1
-    return places - ((places - 1) * stride >= side + _one(pool.padding))
+    def _size(self, side: int) -> int:
+        """Positions that are left of a side; a window must begin on a pixel or the left padding."""
+        free = side + 2 * self.padding - self.kernel
+        if not self.ceil_mode:
+            return free // self.stride + 1
+        places = -(-free // self.stride) + 1
+        return places - ((places - 1) * self.stride >= side + self.padding)
 
 
 def _pools(net: nn.Module) -> list[tuple[str, nn.MaxPool2d]]:
-    found = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.MaxPool2d)]
     return [
         (name, pool)
-        for name, pool in found
+        for name, pool in layers(net, nn.MaxPool2d)
         if type(pool) is nn.MaxPool2d  # others pad in their own forward
         and _square(pool)
         and _one(pool.stride) > 1

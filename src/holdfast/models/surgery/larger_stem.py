@@ -39,8 +39,8 @@ class LargerStem(Change):
     start: Literal["embed", "blurred"] = "blurred"
 
     def __post_init__(self) -> None:
-        if not 2 <= self.add <= _LARGEST or self.add % 2:
-            raise BadValueError(f"add must be even and from 2 to {_LARGEST}, got {self.add}")
+        if not 2 <= self.add < _LARGEST or self.add % 2:
+            raise BadValueError(f"add must be even and from 2 to {_LARGEST - 1}, got {self.add}")
 
     @property
     def keeps(self) -> bool:
@@ -56,7 +56,9 @@ class LargerStem(Change):
             return "its first convolution makes its weight of another, which no padding may change"
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or max(conv.dilation) > 1:
             return "its first convolution is padded or dilated in another way than by zeros"
-        if conv.kernel_size[0] + self.add > _LARGEST:
+        if _same(conv) and any(k < s for k, s in zip(conv.kernel_size, conv.stride, strict=True)):
+            return "its first convolution skips pixels, and its padding would move with the kernel"
+        if max(conv.kernel_size) + self.add > _LARGEST:
             return f"its first kernel would be wider than {_LARGEST} pixels"
         return ""
 
@@ -73,16 +75,20 @@ class LargerStem(Change):
         conv.kernel_size = (high + self.add, wide + self.add)
         # timm's convolutions with TensorFlow's padding compute theirs from the kernel.
         padding: Any = conv.padding
-        if "Same" not in type(conv).__name__:
+        if not _same(conv):
             conv.padding = (padding[0] + half, padding[1] + half)
         return net, preprocessing
+
+
+def _same(conv: nn.Conv2d) -> bool:
+    return type(conv).__name__ == "Conv2dSame"
 
 
 def _spread(weight: Tensor, taps: int) -> Tensor:
     """Full convolution of kernels [O, I, k, k] with a binomial filter; k grows by taps - 1."""
     row = binomial(taps)
-    kernel = torch.outer(row, row).to(weight.device)[None, None]
+    kernel = torch.outer(row, row)[None, None]
     out, channels, high, wide = weight.shape
-    flat = weight.double().reshape(out * channels, 1, high, wide)
+    flat = weight.cpu().double().reshape(out * channels, 1, high, wide)  # not every device has it
     spread = F.conv2d(F.pad(flat, (taps - 1,) * 4), kernel)
-    return spread.reshape(out, channels, *spread.shape[-2:]).to(weight.dtype)
+    return spread.reshape(out, channels, *spread.shape[-2:]).to(weight)

@@ -14,6 +14,7 @@ from holdfast.models.preprocessing import Preprocessing
 from holdfast.models.surgery._parts import (
     Prefixed,
     first_convolution,
+    layers,
     own_weight,
     replace_module,
 )
@@ -58,7 +59,11 @@ class Normalization(Change):
             return "it has no single first convolution that takes the image"
         if not own_weight(found[1]):
             return "its first convolution makes its weight of another, and would undo the factor"
-        channels = preprocessing.channels
+        channels, taken = preprocessing.channels, found[1].in_channels
+        if channels > taken:
+            return f"it takes {channels} channels, and its first convolution {taken}"
+        if preprocessing.resize == "border":
+            return "it pads pictures with its mean, which would be another color"
         old = (preprocessing.mean or (0.0,) * channels, preprocessing.std or (1.0,) * channels)
         if old == ((self.mean,) * channels, (self.std,) * channels):
             return "it is normalized so already"
@@ -68,16 +73,23 @@ class Normalization(Change):
         found = first_convolution(net)
         if found is None:
             raise BadValueError("the first convolution is gone")
-        name, conv = found
+        conv = found[1]
         channels = preprocessing.channels
         mean = torch.tensor(preprocessing.mean or (0.0,) * channels, dtype=torch.float64)
         std = torch.tensor(preprocessing.std or (1.0,) * channels, dtype=torch.float64)
         with torch.no_grad():
             factor = (self.std / std).to(conv.weight).view(1, -1, 1, 1)
             conv.weight.mul_(factor)
+        # An earlier shift before the same convolution is in units of the old deviation.
+        for module in net.modules():
+            if isinstance(module, Shift):
+                module.shift.mul_((std / self.std).to(module.shift).view(1, -1, 1, 1))
+        # A shift by nothing too: files of weights fit whatever the mean was.
         shift = (mean - self.mean) / self.std
-        if bool(shift.any()):
-            replace_module(net, name, Prefixed(Shift(shift), conv))
+        shifted = Prefixed(Shift(shift), conv)
+        for name, module in layers(net, nn.Conv2d):
+            if module is conv:
+                replace_module(net, name, shifted)
         new = replace(preprocessing, mean=(self.mean,) * channels, std=(self.std,) * channels)
         return net.eval(), new
 

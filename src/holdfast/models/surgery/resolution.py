@@ -11,6 +11,7 @@ from torch import nn
 from holdfast.core.errors import BadValueError
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.models.surgery.base import CHANGES, Change
+from holdfast.models.surgery.low_pass import Filtered
 
 _LARGEST = 4096
 
@@ -42,7 +43,10 @@ class Resolution(Change):
             return "it takes pictures of any size as they are"
         if preprocessing.input_size == (self.size, self.size):
             return f"it sees {self.size} pixels already"
-        if hasattr(net, "set_input_size"):
+        patch = _patch(_inner(net))
+        if self.size % patch:
+            return f"its patches of {patch} pixels do not fill {self.size}"
+        if hasattr(_inner(net), "set_input_size"):
             return ""
         try:
             images = torch.zeros(1, preprocessing.channels, self.size, self.size)
@@ -56,8 +60,8 @@ class Resolution(Change):
 
     def _made(self, net: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Preprocessing]:
         size = (self.size, self.size)
-        resizable: Any = net
-        if hasattr(net, "set_input_size"):  # timm resamples the position embedding
+        resizable: Any = _inner(net)
+        if hasattr(resizable, "set_input_size"):  # timm resamples the position embedding
             resizable.set_input_size(img_size=size)
         old = preprocessing.input_size or size
         scale = preprocessing.scale_size
@@ -67,3 +71,20 @@ class Resolution(Change):
                 max(self.size, round(scale[1] * self.size / old[1])),
             )
         return net, replace(preprocessing, input_size=size, scale_size=scale)
+
+
+def _patch(net: nn.Module) -> int:
+    """Side of a transformer's patches, the longer one; 1 for others.
+
+    Some of timm's cut off what does not fill a patch, without a word.
+    """
+    size: Any = getattr(getattr(net, "patch_embed", None), "patch_size", 1)
+    sides = size if isinstance(size, tuple) else (size,)
+    return max((side for side in sides if isinstance(side, int)), default=1)
+
+
+def _inner(net: nn.Module) -> nn.Module:
+    """The network behind its filters."""
+    while isinstance(net, Filtered):
+        net = net.net
+    return net

@@ -42,8 +42,8 @@ def sections(found: Advice) -> Sequence[tuple[str, str, Content]]:
         "paired on the same images with the same noise; intervals are of 95 %. Predictions come "
         "from 32 pictures without labels: at its last layer a changed model is as far from the "
         "original on clean pictures as the original is under noise of some sigma, and the "
-        "original's accuracy at that sigma is the prediction. Its interval is that of this accuracy "
-        "alone; how far the method itself may be off is not in it."
+        "original's accuracy at that sigma is the prediction. Its interval is that of this "
+        "accuracy alone; how far the method itself may be off is not in it."
     )
     advice = ("advice", "Advice", Content(found.verdict, blocks, note))
     return [advice, ("advice-curve", "Noise curve", _curve(found))] if _known(found) else [advice]
