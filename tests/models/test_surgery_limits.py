@@ -123,6 +123,7 @@ class TestRefusals:
             (Net, {"resize": "border"}, "normalization()", "pads pictures with its mean"),
             (Luma, {}, "normalization()", "takes 3 channels, and its first convolution 1"),
             (lambda: Root(3, 4, 3, 2), {}, "blurred_downsampling(stem=True)", "no convolution"),
+            (lambda: Net(pool={"dilation": 2}), {}, "average_pooling()", "no max pooling layer"),
             (lambda: Net(29), {}, "larger_stem(add=4)", "wider than 31 pixels"),
             (lambda: Net((7, 29)), {}, "larger_stem(add=4)", "wider than 31 pixels"),
         ],

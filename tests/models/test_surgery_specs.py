@@ -7,16 +7,17 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.core.errors import BadValueError
-from holdfast.models import load_model
+from holdfast.models import head_layers, load_model
 from holdfast.models.surgery._parts import Blur, binomial, first_convolution, gaussian
 from holdfast.training import Options
 from holdfast.training.reading import recipe_of
 from holdfast.training.run import train
-from models.surgery_nets import logits, make, named, pictures
+from models.surgery_nets import Net, classifier, logits, make, named, pictures
 
 
 class TestSpecs:
@@ -81,6 +82,14 @@ class TestSpecs:
         with pytest.raises(BadValueError, match=why):
             named(text)
 
+    def test_the_layer_of_logits_is_found_behind_a_filter(self):
+        net = Net()
+        net.pretrained_cfg = {"classifier": "head"}
+        net.probe = nn.Linear(8, 2)  # a later one, which gives no logits
+        found = make("low_pass()", make("low_pass()", classifier(net)))
+
+        assert head_layers(found.net) == ("net.net.head",)
+
     def test_a_plus_sign_in_a_folder_begins_no_change(self, tmp_path):
         folder = tmp_path / "one + two"
         folder.mkdir()
@@ -131,14 +140,15 @@ class TestTraining:
         (tmp_path / "net.py").write_text(MODEL)
         name = f"{tmp_path / 'net.py'}:net" if name == "FILE" else name
         spec = " + ".join((name, *changes))
-        _train(spec, tmp_path / "run")
-        found = load_model(str(tmp_path / "run"), device="cpu")
+        folder = tmp_path / "one + low_pass"  # a name that is no change
+        _train(spec, folder)
+        found = load_model(str(folder), device="cpu")
 
         judge = named(name)
         for change in changes:
             judge = make(change, judge)
         start = logits(judge, pictures(side=8))
-        judge.net.load_state_dict(load_file(tmp_path / "run" / "best.safetensors"))
+        judge.net.load_state_dict(load_file(folder / "best.safetensors"))
         assert torch.equal(logits(found, pictures(side=8)), logits(judge, pictures(side=8)))
         assert not torch.equal(start, logits(judge, pictures(side=8)))  # it has learned
         assert (found.fresh_keys, found.flags) == ((), frozenset())

@@ -108,6 +108,10 @@ def test_every_kind_comes_back_as_it_was(kind, tmp_path):
     comes_back()
 
 
+def test_every_kind_has_a_file_of_its_own():
+    assert len(set(FILES.values())) == len(KINDS)
+
+
 def test_infinite_odds_come_back_from_what_is_null_in_the_file():
     odds = Odds(group="all", wins=3, losses=0, odds_ratio=math.inf, p_value=0.1)
 

@@ -150,7 +150,7 @@ def split_changes(text: str) -> tuple[str, tuple[str, ...]]:
         BadValueError: Nothing before or after a plus sign, or no space.
     """
     # A folder may have a plus sign in its name, and no change has a slash.
-    if "+" not in text or (text.partition(":")[0] not in _SOURCES and _is_folder(text)):
+    if "+" not in text or _is_folder(text):
         return text.strip(), ()
     model, *changes = (part.strip() for part in re.split(_PLUS, f" {text} "))
     if not all((model, *changes)):

@@ -132,6 +132,20 @@ class TestClosedForms:
         assert found.downsampling == "strided conv, max"
         assert found.anti_aliased is False
 
+    def test_a_network_is_anti_aliased_if_each_reduction_is(self):
+        conv, pool = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.AvgPool2d(2)
+        later = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+        assert structure(built(conv, pool), IMAGE).anti_aliased is True
+        assert structure(built(conv, pool, later), IMAGE).anti_aliased is False
+
+    def test_a_resolution_that_was_seen_before_is_no_reduction(self):
+        down = [nn.Conv2d(3, 4, 2, stride=2), nn.Conv2d(4, 4, 2, stride=2)]
+        again = nn.Conv2d(4, 4, 2, stride=2)
+        found = structure(built(*down, nn.ConvTranspose2d(4, 4, 2, stride=2), again), IMAGE)
+
+        assert found.downsampling == "strided conv, strided conv"
+
     def test_one_gray_channel(self):
         assert structure(built(nn.Conv2d(1, 4, 3), image=(1, 28, 28)), (1, 28, 28)).stem_kernel == 3
 

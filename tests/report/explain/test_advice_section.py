@@ -114,6 +114,19 @@ def test_figures_are_valid_and_dots_are_the_numbers(found):
     assert [trace["name"] for trace in clean["data"]] == ["measured"]
 
 
+def test_bars_end_where_the_intervals_do():
+    skewed = Value(value=0.05, low=0.01, high=0.06, count=500)
+    one = part(NOISE, skewed, 0.05).model_copy(update={"measured": skewed})
+    found = advice(Advised(change="low_pass(std=0.4)", consequences=(one,)), conditions=(NOISE,))
+    block = next(one for one in blocks(found, Figures) if one.name == "advice-figure")
+    traces = json.loads(block.json)[0][0]["data"]
+
+    assert len(traces) == 2
+    for trace in traces:
+        assert trace["error_x"]["array"] == pytest.approx([1.0])
+        assert trace["error_x"]["arrayminus"] == pytest.approx([4.0])
+
+
 def test_a_page_is_written_and_escapes(found, tmp_path):
     write_explanation(tmp_path, found)
     page = write_explanation_page(tmp_path).read_text()

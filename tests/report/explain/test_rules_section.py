@@ -105,6 +105,14 @@ def test_the_forest_has_a_menu_of_outcomes_and_methods_and_tells_harm_from_help(
     assert "&lt;doubling&gt;" in forest.options[0].figures[0].layout["yaxis"]["ticktext"][0]
 
 
+def test_a_dot_is_filled_by_the_corrected_p():
+    doubtful = effect(p=0.01).model_copy(update={"p_holm": 0.2})
+    made = content(rules(effects=(doubtful,)))
+    forest = next(one for one in made.blocks if isinstance(one, Figures))
+
+    assert forest.options[0].figures[0].data[0]["marker"]["symbol"] == ["circle-open"]
+
+
 def test_models_hover_with_their_attributes_escaped():
     made = content(rules())
     cloud = [one for one in made.blocks if isinstance(one, Figures)][1]

@@ -94,21 +94,18 @@ class BlurredMax(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, padding = self.kernel, self.stride, self.padding
-        height, width = (self._size(side) for side in x.shape[-2:])
         # Rounding up looks past the border, where nothing is larger than anything.
         beyond = stride if self.ceil_mode else 0
         sides = (padding, padding + beyond, padding, padding + beyond)
         dense = F.max_pool2d(F.pad(x, sides, value=float("-inf")), kernel, 1)
         if beyond:  # windows that begin outside hold no pixel
+            height, width = (self._rounded_up(side) for side in x.shape[-2:])
             dense = dense[..., : (height - 1) * stride + 1, : (width - 1) * stride + 1]
-        return self.blur(dense)[..., ::stride, ::stride][..., :height, :width]
+        return self.blur(dense)[..., ::stride, ::stride]
 
-    def _size(self, side: int) -> int:
+    def _rounded_up(self, side: int) -> int:
         """Positions that are left of a side; a window must begin on a pixel or the left padding."""
-        free = side + 2 * self.padding - self.kernel
-        if not self.ceil_mode:
-            return free // self.stride + 1
-        places = -(-free // self.stride) + 1
+        places = -(-(side + 2 * self.padding - self.kernel) // self.stride) + 1
         return places - ((places - 1) * self.stride >= side + self.padding)
 
 
