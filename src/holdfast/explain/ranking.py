@@ -246,6 +246,17 @@ def _agreements(models: Sequence[RankedModel], conditions: int) -> list[Agreemen
     return found
 
 
+def _lacking_severities(table: Accuracies) -> list[str]:
+    """A flag where levels are severities, and some of the five are not there."""
+    levels = sorted(set(table.curve) - {0.0})
+    whole = all(level == round(level) and 1 <= level <= 5 for level in levels)
+    lacking = [level for level in range(1, 6) if float(level) not in levels]
+    if not (levels and whole and lacking):
+        return []
+    told = ", ".join(map(str, lacking))
+    return [f"of the five severities the table lacks {told}: slopes are over the others"]
+
+
 def _flags(table: Accuracies, models: Sequence[RankedModel], line: AccuracyLine) -> list[str]:
     placed = sum(one.perturbed_rank is not None for one in models)
     flags = []
@@ -253,6 +264,7 @@ def _flags(table: Accuracies, models: Sequence[RankedModel], line: AccuracyLine)
         flags.append(
             f"only {placed} of {len(models)} models can be ranked: an order of so few says little"
         )
+    flags += _lacking_severities(table)
     if math.isnan(line.slope):
         flags.append(
             "no accuracy line: it needs three models with different clean accuracies, so there is "

@@ -14,6 +14,7 @@ from holdfast.records.store import Store
 from holdfast.records.testbed import RECORDINGS, read_testbed
 
 _LEVELS = ("severity", "sigma", "eps")  # parameters of conditions that are levels
+_BROKEN = "nonfinite_logits"
 _KEY = ["model", "perturbation", "level", "metric"]
 
 
@@ -41,6 +42,9 @@ def observations_of_store(folder: str | Path, data: str | None = None) -> Observ
         raise BadValueError(f"the store {folder} has no measurement that succeeded")
     flags = [f"{failed} runs failed or were skipped and are left out"] if failed else []
     rows = _with_levels(_named(_of_data(rows, data, flags)))
+    broken = rows.filter(pl.col("flags").list.contains(_BROKEN))["model"].unique().sort().to_list()
+    if broken:
+        flags.append(f"logits that are not finite, which count as wrong: {shortlist(broken)}")
     twice = rows.filter(rows.select(_KEY).is_duplicated())
     if twice.height:
         models = sorted(set(twice["model"]))

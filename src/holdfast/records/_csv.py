@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +13,47 @@ import polars as pl
 from holdfast.core.errors import BadValueError, MissingError, StoreError
 
 _SHOWN = 8  # names in a message
+_GZIP = b"\x1f\x8b"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_CONTROL = r"\p{Cc}+"  # would break lines, or colour a terminal, where a name is told
+
+
+def text_of(path: str | Path, kind: str) -> str:
+    """Text of a CSV file, with line feeds at the ends of lines; gzip is unpacked.
+
+    What is not UTF-8 is read as Windows' code page 1252, so that two names stay two.
+
+    Args:
+        path: The file.
+        kind: What it should be, for messages: `a table of timm's results`.
+
+    Raises:
+        MissingError: No such file.
+        BadValueError: A folder, or no text.
+        StoreError: The file cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingError(f"no file {path}; expected {kind} as CSV")
+    if path.is_dir():
+        raise BadValueError(f"{path} is a folder; expected {kind} as a CSV file")
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw.startswith(_GZIP) else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadValueError(f"{path} is damaged: {error}; expected {kind} as CSV") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    if raw.startswith(_UTF16):
+        text = raw.decode("utf-16", errors="replace")
+    elif b"\0" in raw:
+        raise BadValueError(f"{path} is no text; expected {kind} as CSV")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_texts(path: str | Path, kind: str, needed: Sequence[str]) -> pl.DataFrame:
@@ -25,18 +69,18 @@ def read_texts(path: str | Path, kind: str, needed: Sequence[str]) -> pl.DataFra
         BadValueError: No CSV, without rows, or without a needed column.
         StoreError: The file cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        raise MissingError(f"no file {path}; expected {kind} as CSV")
+    text = text_of(path, kind)
     try:
-        frame = pl.read_csv(path, infer_schema_length=0, encoding="utf8-lossy", glob=False)
+        frame = pl.read_csv(text.encode(), infer_schema_length=0)
     except pl.exceptions.NoDataError as error:
         raise BadValueError(f"{path} is empty; expected {kind}") from error
     except pl.exceptions.PolarsError as error:
-        raise BadValueError(f"{path} is no CSV file that we can read: {error}") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    frame = frame.rename({name: name.strip().removeprefix("\ufeff") for name in frame.columns})
+        # What follows the first line tells how polars would be called otherwise.
+        first = str(error).strip().partition("\n")[0]
+        raise BadValueError(
+            f"{path} is no CSV file that we can read ({first}); expected {kind}"
+        ) from error
+    frame = frame.rename({name: name.strip() for name in frame.columns})
     absent = [name for name in needed if name not in frame.columns]
     if absent:
         there = ", ".join(frame.columns[:_SHOWN]) + (", ..." if frame.width > _SHOWN else "")
@@ -45,7 +89,9 @@ def read_texts(path: str | Path, kind: str, needed: Sequence[str]) -> pl.DataFra
         )
     if frame.height == 0:
         raise BadValueError(f"{path} has a header and no rows; expected {kind}")
-    return frame.with_columns(pl.all().str.strip_chars().replace("", None))
+    return frame.with_columns(
+        pl.all().str.replace_all(_CONTROL, " ").str.strip_chars().replace("", None)
+    )
 
 
 def numbers_of(frame: pl.DataFrame, column: str, path: str | Path) -> pl.Series:

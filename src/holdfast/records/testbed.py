@@ -9,8 +9,6 @@ modestyachts/imagenet-testbed.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections import Counter
@@ -21,8 +19,10 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 
-from holdfast.core.errors import BadValueError, MissingError, StoreError
+from holdfast.core.errors import BadValueError
 from holdfast.core.wording import shortlist
+from holdfast.records._cells import NOTHING, number, numbers, read_cells
+from holdfast.records._testbed_doubts import check_scale, flag_texts, flag_unread
 from holdfast.records.explanations.anatomy import ANATOMY_COLUMNS
 
 Recording = Literal["on-disk", "in-memory"]
@@ -43,8 +43,7 @@ _NAMES = {  # of attributes, as others write them
     "crop_pct": "crop_fraction", "macs": "multiply_adds", "gmacs": "multiply_adds",
 }  # fmt: skip
 _IN_MILLIONS = 1e5  # no network has fewer parameters, and none has more millions of them
-_NOTHING = {"", "nan", "na", "n/a", "none", "null", "-", "--", "?", "inf", "-inf", "#n/a"}
-_NO_TEXT = _NOTHING - {"none", "-", "?"}  # a network may have no pool, and `none` says so
+_NO_TEXT = NOTHING - {"none", "-", "?"}  # a network may have no pool, and `none` says so
 _INDEX = re.compile(r"^(unnamed: ?\d+|index|)$", re.IGNORECASE)
 _CORRUPTION = re.compile(
     r"^(?P<set>imagenet[-_ ]?c[._/ -])?(?P<name>[a-z][a-z0-9_ -]*?)(?P<mark>[._/ -])"
@@ -57,6 +56,11 @@ _ATTACK = re.compile(r"^(?P<name>.+)[._-]eps_?(?P<level>\d+(?:\.\d+)?)$", re.IGN
 _PART = re.compile(r"^val[-_](on|sub)", re.IGNORECASE)
 _SHOWN = 4
 _PERCENT = 100.0
+_KIND = "a table in the layout of imagenet-testbed"
+# Shares of the cells with something in them that may be texts: of a heading that says for sure
+# that its column is of a test set, and of others.
+_SURE_TEXTS = 0.5
+_TEXTS = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,63 +101,34 @@ def read_testbed(path: str | Path) -> Testbed:
         BadValueError: No table, no column of models, or no accuracy in it.
         StoreError: The file cannot be read.
     """
-    header, lines, flags = _cells(Path(path))
+    header, lines, flags = read_cells(path, _KIND)
     place = _model_column(header, lines, path)
     header, lines = _without_duplicates(header, lines, place, flags)
     place = header.index(_MODEL[0])
     models = [line[place] for line in lines]
-    values = {
-        name: _numbers([line[at] for line in lines])
+    texts = {
+        name: [line[at] for line in lines]
         for at, name in enumerate(header)
-        if at != place and not _INDEX.match(name)
+        if at == place or not _INDEX.match(name)
+    }
+    values = {
+        name: _measured(name, cells) for name, cells in texts.items() if name != header[place]
     }
     columns = _accuracies(values)
+    flag_texts({name: texts[name] for name in columns}, flags)
+    unread = [name for name in values if name not in columns and _of_test_set(name)]
+    flag_unread(unread, flags)
+    values = {name: column for name, column in values.items() if name not in unread}
     if not columns:
         raise BadValueError(
             f"{path} has no column of accuracies; expected columns such as val, imagenet-r or "
             f"imagenet-c.gaussian_noise.3_on-disk, got {', '.join(header[:_SHOWN])}, ..."
         )
-    rows = _long(models, {name: _known(values[name]) for name in columns}, columns, flags)
+    rows = _long(path, models, {name: _known(values[name]) for name in columns}, columns, flags)
     if rows.height == 0:
         raise BadValueError(f"{path} has {len(models)} models and no accuracy of any")
-    texts = {name: [line[at] for line in lines] for at, name in enumerate(header)}
     attributes = _attributes(models, texts, values, columns)
     return Testbed(rows, attributes, tuple(flags))
-
-
-def _cells(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
-    if not path.exists():
-        raise MissingError(f"no file {path}; expected a table in the layout of imagenet-testbed")
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    first = text.lstrip("\r\n").partition("\n")[0]
-    mark = max(",;\t", key=first.count)
-    try:
-        lines = [line for line in csv.reader(io.StringIO(text), delimiter=mark) if any(line)]
-    except csv.Error as error:
-        raise BadValueError(f"{path} is no CSV file that we can read: {error}") from error
-    if len(lines) < 2:
-        raise BadValueError(
-            f"{path} has {'no rows' if lines else 'nothing in it'}; expected a header and one row "
-            "a model"
-        )
-    header = [name.strip() for name in lines[0]]
-    flags = []
-    ragged = [line for line in lines[1:] if len(line) != len(header)]
-    if ragged:
-        shown = ", ".join(line[0] for line in ragged[:_SHOWN])
-        flags.append(
-            f"{len(ragged)} rows have another number of cells than the header has and are left "
-            f"out: {shown}"
-        )
-    kept = [[cell.strip() for cell in line] for line in lines[1:] if len(line) == len(header)]
-    if not kept:
-        raise BadValueError(
-            f"{path} has no row of {len(header)} cells, which is what its header has"
-        )
-    return header, kept, flags
 
 
 def _model_column(header: list[str], lines: Sequence[list[str]], path: str | Path) -> int:
@@ -165,7 +140,7 @@ def _model_column(header: list[str], lines: Sequence[list[str]], path: str | Pat
             (
                 at
                 for at, name in enumerate(header)
-                if _INDEX.match(name) and all(math.isnan(_number(line[at])) for line in lines)
+                if _INDEX.match(name) and all(math.isnan(number(line[at])) for line in lines)
             ),
             None,
         )
@@ -190,13 +165,13 @@ def _without_duplicates(
     lines = [[line[at] for at in kept] for line in lines]
     header = [header[at] for at in kept]
     place = header.index(_MODEL[0])
-    nameless = sum(line[place].lower() in _NOTHING for line in lines)
+    nameless = sum(line[place].lower() in NOTHING for line in lines)
     if nameless:
         flags.append(f"{nameless} rows without a model's name are left out")
     seen: dict[str, list[str]] = {}
     repeated = []
     for line in lines:
-        if line[place].lower() in _NOTHING:
+        if line[place].lower() in NOTHING:
             continue
         if line[place] in seen:
             repeated.append(line[place])
@@ -207,27 +182,20 @@ def _without_duplicates(
     return header, list(seen.values())
 
 
-def _number(text: str) -> float:
-    """The number in a cell; NaN where there is none."""
-    bare = text.strip().removesuffix("%").strip()
-    if bare.lower() in _NOTHING:
-        return math.nan
-    if bare.count(",") == 1 and "." not in bare:
-        bare = bare.replace(",", ".")  # how half of Europe writes 76,1
-    try:
-        return float(bare)
-    except ValueError:
-        return math.nan
+def _measured(name: str, cells: Sequence[str]) -> list[float] | None:
+    """A column as numbers; None where it is one of texts."""
+    if _attribute(name):
+        return numbers(cells)
+    return numbers(cells, texts=_SURE_TEXTS if _of_test_set(name) else _TEXTS)
 
 
-def _numbers(cells: Sequence[str]) -> list[float] | None:
-    """Cells as numbers; None where one of them is a text."""
-    found = [_number(cell) for cell in cells]
-    texts = any(
-        math.isnan(value) and cell.removesuffix("%").strip().lower() not in _NOTHING
-        for value, cell in zip(found, cells, strict=True)
-    )
-    return None if texts else found
+def _of_test_set(name: str) -> bool:
+    """Whether a heading says for sure that its column is of a test set."""
+    lowered = name.lower()
+    if _PART.match(name) or _attribute(name):
+        return False
+    found = _CORRUPTION.match(name)
+    return lowered in _CLEAN or lowered.startswith("imagenet") or bool(found and found["set"])
 
 
 def _known(values: list[float] | None) -> list[float]:
@@ -288,6 +256,7 @@ def _may_be_accuracies(column: Sequence[float]) -> bool:
 
 
 def _long(
+    path: str | Path,
     models: Sequence[str],
     values: dict[str, list[float]],
     columns: dict[str, _Column],
@@ -307,7 +276,9 @@ def _long(
     if frame.height and frame["value"].max() <= 1:  # type: ignore[operator]
         flags.append("no value is above 1, so all are read as fractions and not as percent")
         return frame
-    return frame.with_columns(pl.col("value") / _PERCENT)
+    frame = frame.with_columns(pl.col("value") / _PERCENT)
+    check_scale(path, frame, flags)
+    return frame
 
 
 def _attributes(
@@ -344,7 +315,7 @@ def read_attributes(path: str | Path) -> pl.DataFrame:
         BadValueError: No table, no column of models, or no attribute in it.
         StoreError: The file cannot be read.
     """
-    header, lines, flags = _cells(Path(path))
+    header, lines, flags = read_cells(path, _KIND)
     place = _model_column(header, lines, path)
     header, lines = _without_duplicates(header, lines, place, flags)
     if flags:
@@ -352,7 +323,7 @@ def read_attributes(path: str | Path) -> pl.DataFrame:
     place = header.index(_MODEL[0])
     names = [name for at, name in enumerate(header) if at != place and not _INDEX.match(name)]
     texts = {name: [line[header.index(name)] for line in lines] for name in names}
-    values = {name: _numbers(cells) for name, cells in texts.items()}
+    values = {name: numbers(cells) for name, cells in texts.items()}
     found = _attributes([line[place] for line in lines], texts, values, {})
     if found.width < 2:
         raise BadValueError(f"{path} has models and no attribute of them")

@@ -80,6 +80,11 @@ def _check(frame: pl.DataFrame, path: str | Path) -> None:
                 f"{path}, row {row + 2}: {name} must be percent from 0 to 100, "
                 f"got {frame[name][row]:g}"
             )
+    most = frame["top1"].max()
+    if isinstance(most, float) and 0 < most < 1:
+        raise BadValueError(
+            f"{path}: top1 must be percent, and its largest is {most:g}; multiply fractions by 100"
+        )
     twice = frame.select("model", "img_size").is_duplicated().arg_true()
     if len(twice):
         model, size = frame.select("model", "img_size").row(int(twice[0]))

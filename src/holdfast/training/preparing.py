@@ -16,6 +16,7 @@ from holdfast.data import Broken, Dataset, OpenClasses, choose, open_dataset
 from holdfast.models import Classifier, Preprocessing, digest_state, head_layers, load_model
 from holdfast.models.loading import keyed_initialization
 from holdfast.models.saved import SavedModel, is_saved, read_saved
+from holdfast.models.sources import split_changes
 from holdfast.training.augment.pipeline import Pipeline
 from holdfast.training.batches import TrainingData
 from holdfast.training.doubts import doubts
@@ -151,8 +152,13 @@ def starting_point(recipe: Recipe, classes: int | None, *, device: str = "auto")
             f"{recipe.model.name} is compiled by torch.jit, and what learns cannot be chosen in "
             "it; return the module before it is compiled"
         )
-    preprocessing = _preprocessing(recipe, classifier.preprocessing)
-    if preprocessing != classifier.preprocessing:
+    base, changes = split_changes(recipe.model.name)
+    own = classifier.preprocessing
+    if changes:
+        # What a recipe asks for is put in before a change, which may have another normalization.
+        own = load_model(base, classes=classes, device=device, pretrained=False).preprocessing
+    preprocessing = _preprocessing(recipe, own)
+    if preprocessing != own:
         # Once more: a network whose size is fixed is built for the size asked for.
         classifier = _loaded(recipe, classes, device, preprocessing)
     if has_fresh_head(classifier):

@@ -96,6 +96,7 @@ def anatomy(
     """
     from holdfast.explain.anatomy import anatomy_frame, timm_names
 
+    _check_names(models, pattern)
     if models == ["all"]:
         names = timm_names(pattern)
         if not names:
@@ -118,6 +119,15 @@ def anatomy(
     keep(folder, frame)
     if any(row["status"] == "failed" for row in rows):
         raise typer.Exit(1)
+
+
+def _check_names(models: Sequence[str], pattern: str) -> None:
+    from holdfast.core.errors import BadValueError
+
+    if "all" in models and len(models) > 1:
+        raise BadValueError("all stands alone: it means every pretrained name of timm")
+    if pattern and list(models) != ["all"]:
+        raise BadValueError("--filter chooses among all names: write all in place of a model")
 
 
 def _row(model: str, *, several: bool) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _print_protocol(protocol: Protocol, top: int) -> None:
         )
         out.print(f"{test.attribute} (p {_p(test.p_value)}): {told}", markup=False)
     wins = ", ".join(
-        f"{odds.group} {odds.wins}:{odds.losses} (odds ratio {odds.odds_ratio:.3g}, p "
+        f"{odds.group} {odds.wins}:{odds.losses} (odds ratio {_ratio(odds.odds_ratio)}, p "
         f"{_p(odds.p_value)})"
         for odds in protocol.odds
     )
@@ -86,3 +86,7 @@ def _print_proxies(found: FineTuning) -> None:
 
 def _p(value: float) -> str:
     return "no data" if math.isnan(value) else f"{value:.2g}"
+
+
+def _ratio(value: float) -> str:
+    return "no data" if math.isnan(value) else f"{value:.3g}"

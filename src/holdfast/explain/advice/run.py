@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from holdfast.core.errors import BadValueError, HoldfastError
+from holdfast.core.wording import shortlist
 from holdfast.data import Dataset
 from holdfast.explain.advice.candidates import default_changes, view_of
 from holdfast.explain.advice.predicting import (
@@ -125,12 +126,14 @@ class _Adviser:
         self.conditions = [*dict.fromkeys([CLEAN, question.noise, *_specs(question.perturb)])]
         self.flags: list[str] = []
         self.references: dict[str, Displacements] = {}  # of the original, by view
+        self.broken: dict[str, None] = {}  # models that gave logits that are not finite
 
     def run(self) -> Iterator[Step | Advice]:
         question = self.question
         yield Step(f"loading {question.model}")
         bare = load_model(question.model, weights=question.weights, device=question.device)
-        changes = parse_changes(question.changes) or default_changes(bare)
+        asked_for = parse_changes(question.changes) or default_changes(bare)
+        changes = list({one.spec: one for one in asked_for}.values())
         if question.fine_tuning is not None:
             yield from self._tune(question.model)
         views = dict.fromkeys([question.view, *(view_of(one, question.view) for one in changes)])
@@ -158,6 +161,9 @@ class _Adviser:
         if question.fine_tuning is not None:
             self._doubt_tuning(untuned[CLEAN], originals[question.view][CLEAN])
         self._doubt_predictions(advised)
+        if self.broken:
+            told = "Logits that are not finite, which count as wrong"
+            self.flags.append(f"{told}: {shortlist(list(self.broken))}.")
         yield self._advice(advised, curves[question.view], originals[question.view])
 
     def _doubt(self, bare: Classifier) -> None:
@@ -245,6 +251,8 @@ class _Adviser:
             if rows["status"][0] != "ok":
                 what = f"{rows['model'][0]} under {rows['condition'][0]}"
                 raise BadValueError(f"measuring {what} failed: {rows['error'][0]}")
+            if "nonfinite_logits" in rows["flags"][0]:
+                self.broken[rows["model"][0]] = None
         return {run.spec.condition: self.store.samples(run.id) for run in runs}
 
     def _one(

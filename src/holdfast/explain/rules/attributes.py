@@ -104,7 +104,21 @@ def read_given(path: str | Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadValueError(f"{path} is no Parquet file that we can read: {error}") from error
     _check_given(frame)
-    return frame
+    odd = [
+        name for name in frame.columns if frame[name].dtype.is_nested() or _is_binary(frame[name])
+    ]
+    if odd:
+        raise BadValueError(
+            f"{path}: attributes must be numbers, texts or yes and no, got {frame[odd[0]].dtype} "
+            f"in {odd[0]}; drop the column"
+        )
+    return frame.with_columns(
+        pl.col(name).cast(pl.String) for name in frame.columns if frame[name].dtype.is_temporal()
+    )
+
+
+def _is_binary(column: pl.Series) -> bool:
+    return column.dtype in {pl.Binary, pl.Object}
 
 
 def trace_names(
@@ -257,6 +271,12 @@ def _check_given(frame: pl.DataFrame) -> None:
         raise BadValueError(
             f"attributes need a column `model`; got {', '.join(frame.columns[:_SHOWN])}"
         )
+    if frame["model"].dtype not in {pl.String, pl.Categorical, pl.Enum}:
+        raise BadValueError(
+            f"the column `model` of attributes must hold names, got {frame['model'].dtype}"
+        )
+    if frame["model"].null_count():
+        raise BadValueError("attributes have a row without a model's name; drop it")
     twice = frame.filter(frame["model"].is_duplicated())["model"].to_list()
     if twice:
         raise BadValueError(f"attributes have {twice[0]} twice; keep one row of it")

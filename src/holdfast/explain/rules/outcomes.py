@@ -169,7 +169,7 @@ def _levels(listed: Sequence[RankedModel]) -> tuple[float, ...]:
 
 
 def _missing_levels(listed: Sequence[RankedModel]) -> list[str]:
-    """Models whose slope goes over fewer levels than others', and whole severities missing."""
+    """Models whose slope goes over fewer levels than others'."""
     flags = []
     most = max((one.slope.count for one in listed), default=0)
     short = [one.model for one in listed if 0 < one.slope.count < most]
@@ -177,12 +177,6 @@ def _missing_levels(listed: Sequence[RankedModel]) -> list[str]:
         flags.append(
             f"{len(short)} slopes are over fewer than {most} levels, such as that of {short[0]}"
         )
-    levels = _levels(listed)
-    whole = all(level == round(level) and 1 <= level <= 5 for level in levels)
-    lacking = [level for level in range(1, 6) if float(level) not in levels]
-    if levels and whole and lacking and most > 1:
-        told = ", ".join(map(str, lacking))
-        flags.append(f"of the five severities the table lacks {told}: slopes are over the others")
     return flags
 
 

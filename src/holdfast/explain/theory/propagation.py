@@ -156,8 +156,8 @@ class _Watch:
         if output.dim() < 2 or len(output) % (2 * self._count):
             self._skipped[label] = None
             return
-        self._follow(module, given)
-        self._add(label, kind, module, output)
+        self._follow(module, given, first=call == 1)
+        self._add(label, kind, module, output, first=call == 1)
         self._last = output
 
     def _maker(self, name: str, module: nn.Module) -> tuple[str, nn.Module, str]:
@@ -170,9 +170,10 @@ class _Watch:
             return self._names[parent], parent, kind
         return name, module, f"in {kind}"
 
-    def _follow(self, module: nn.Module, given: Tensor | None) -> None:
+    def _follow(self, module: nn.Module, given: Tensor | None, *, first: bool) -> None:
         """Weights in pixels up to here, while the way is linear."""
-        if self._stem is not None and module is self._stem.module:
+        # A stem that is called again is given what it made, and no longer pixels.
+        if self._stem is not None and module is self._stem.module and first:
             self._linear = (self._stem.weight, self._stem.stride)
             return
         linear, self._linear = self._linear, None
@@ -187,11 +188,13 @@ class _Watch:
             if window:
                 self._linear = averaged(*linear, window)
 
-    def _add(self, label: str, kind: str, module: nn.Module, output: Tensor) -> None:
+    def _add(
+        self, label: str, kind: str, module: nn.Module, output: Tensor, *, first: bool
+    ) -> None:
         values = self._by_channel(module, output)
         clean, noisy = values[: self._count], values[self._count :]
         difference = noisy - clean
-        if self._stem is not None and module is self._stem.module:
+        if self._stem is not None and module is self._stem.module and first:
             self._add_stem(output)
         if label not in self._sums:
             shape = tuple(output.shape[1:])

@@ -19,6 +19,7 @@ from holdfast.explain.theory.propagation import Propagation, propagate
 from holdfast.explain.theory.resampling import resampling_table
 from holdfast.explain.theory.stems import Stem, stem_of
 from holdfast.models import Classifier
+from holdfast.models.classifier import FOREIGN_ERRORS
 from holdfast.records.explanations import Layer, Response, Theory
 
 _SHOWN = 12  # filters of the stem as pictures
@@ -41,7 +42,8 @@ def theory_of(classifier: Classifier, images: Tensor | None, sigma: float, keys:
         keys: One stream an image.
 
     Raises:
-        BadValueError: Sigma not above 0, or fewer than two images.
+        BadValueError: Sigma not above 0, fewer than two images, or images of a size that the
+            network does not take.
     """
     check_number("sigma", sigma)
     channels = classifier.preprocessing.channels
@@ -55,7 +57,10 @@ def theory_of(classifier: Classifier, images: Tensor | None, sigma: float, keys:
     images = images.to(classifier.device)
     stem: Stem | str = f"{classifier.name} is no torch module: its layers cannot be seen."
     seen = Propagation()
-    if isinstance(classifier.net, nn.Module):
+    if isinstance(classifier.net, torch.jit.ScriptModule):
+        stem = f"{classifier.name} is compiled by torch.jit: its layers cannot be seen."
+    elif isinstance(classifier.net, nn.Module):
+        _check_size(classifier, images)
         colors = images.shape[1]
         stem = stem_of(classifier.net, classifier, tuple(images.shape[2:]), colors)  # type: ignore[arg-type]
         known = stem if isinstance(stem, Stem) else None
@@ -75,6 +80,17 @@ def theory_of(classifier: Classifier, images: Tensor | None, sigma: float, keys:
         flags=tuple(flags),
     )
     return _with_stem(made, stem, seen) if isinstance(stem, Stem) else made
+
+
+def _check_size(classifier: Classifier, images: Tensor) -> None:
+    try:
+        with torch.no_grad():
+            classifier(images[:1])
+    except FOREIGN_ERRORS as error:
+        raise BadValueError(
+            f"{classifier.name} fails on images {list(images.shape[1:])}: {error}; give images of "
+            "the size that it takes"
+        ) from error
 
 
 def _with_stem(made: Theory, stem: Stem, seen: Propagation) -> Theory:

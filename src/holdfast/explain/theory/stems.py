@@ -318,6 +318,8 @@ def _rearranged(
     if isinstance(layer, nn.Linear):
         before = before.transpose(1, 2)
     values = before.flatten(2)  # [probes, features, positions]
+    if values.shape[1] != kernel.shape[1]:  # pictures of another size than it takes
+        return None
     where = _origin(values, pixels)
     if where is None:
         return None

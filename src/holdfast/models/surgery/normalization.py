@@ -57,8 +57,9 @@ class Normalization(Change):
         found = first_convolution(net)
         if found is None:
             return "it has no single first convolution that takes the image"
-        if not own_weight(found[1]):
-            return "its first convolution makes its weight of another, and would undo the factor"
+        odd = _odd_weight(found[1])
+        if odd:
+            return odd
         channels, taken = preprocessing.channels, found[1].in_channels
         if channels > taken:
             return f"it takes {channels} channels, and its first convolution {taken}"
@@ -92,6 +93,13 @@ class Normalization(Change):
                 replace_module(net, name, shifted)
         new = replace(preprocessing, mean=(self.mean,) * channels, std=(self.std,) * channels)
         return net.eval(), new
+
+
+def _odd_weight(conv: nn.Conv2d) -> str:
+    """Why a factor a channel cannot be put into a convolution; empty where it can."""
+    if not own_weight(conv):
+        return "its first convolution makes its weight of another, and would undo the factor"
+    return "its first convolution works on groups of channels" if conv.groups > 1 else ""
 
 
 class Shift(nn.Module):
